@@ -1,0 +1,37 @@
+"""Multilayer perceptrons from scratch in MXNet: a chapter of a book, as a package that runs today.
+
+The chapter is "Multilayer perceptrons from scratch" of *Deep Learning - The Straight Dope* (2017).
+Its steps, in its order, and where each one lives:
+
+===============  =============================================================================
+module           what is in it
+===============  =============================================================================
+``runtime``      makes MXNet 1.9.1 import and run well; ``context("auto")``
+``fetch``        the four MNIST files: download, verification, where they are kept
+``data``         ``transform`` and the gluon DataLoaders
+``model``        ``init_params``, ``relu``, ``softmax``, the losses, ``net``, ``predict``
+``train``        ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``, and the command line
+``published``    the losses and accuracies that the chapter's authors got
+``cli``          what the commands share: argument types, exit codes
+===============  =============================================================================
+
+``python -m mlp_mx.train`` trains; ``python -m mlp_mx.runtime`` prints what a bug report needs.
+Importing ``mlp_mx`` itself loads nothing else.
+"""
+
+__version__ = "0.1.0"
+
+
+class Error(Exception):
+    """Something that the user can mend; the message is one line that says how.
+
+    A command prints the message without a traceback and ends with `exit_code`.
+    """
+
+    exit_code = 1
+
+
+class InputError(Error, ValueError):
+    """An argument, an option or a file that cannot be used as it is."""
+
+    exit_code = 2

@@ -1,0 +1,75 @@
+"""What the commands share: argument types, one-line errors and exit codes."""
+
+import argparse
+import functools
+import math
+import os
+import sys
+
+from . import Error
+
+__all__ = ["ArgumentParser", "command", "integer", "number"]
+
+INTERRUPTED = 128 + 2  # what a shell reports of a process that SIGINT ended
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """`argparse.ArgumentParser` with one-line errors, and without abbreviated options."""
+
+    def __init__(self, **kwargs):
+        super().__init__(
+            allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs
+        )
+
+    def error(self, message):
+        self.exit(2, f"error: {message} (--help lists the options)\n")
+
+
+def _bounded(convert, kind, minimum, maximum):
+    def parse(text):
+        try:
+            value = convert(text)
+        except ValueError:
+            value = math.nan  # fails the comparison below, as a literal "nan" does
+        if not minimum <= value <= maximum:
+            raise argparse.ArgumentTypeError(
+                f"expected {kind} from {minimum} to {maximum}, found {text!r}"
+            )
+        return value
+
+    return parse
+
+
+def integer(minimum, maximum):
+    """Argument type: a whole number from `minimum` to `maximum`."""
+    return _bounded(int, "a whole number", minimum, maximum)
+
+
+def number(minimum, maximum):
+    """Argument type: a finite number from `minimum` to `maximum`."""
+    return _bounded(float, "a number", minimum, maximum)
+
+
+def command(main):
+    """Turn what ``main(argv=None)`` raises into one line on standard error and an exit code.
+
+    The code is 0 when all went well, 2 for bad input, 1 for what went wrong later, 130 for Ctrl-C.
+    """
+
+    @functools.wraps(main)
+    def run(argv=None):
+        try:
+            main(argv)
+            sys.stdout.flush()
+            return 0
+        except Error as error:
+            message, code = f"error: {error}", error.exit_code
+        except KeyboardInterrupt:
+            message, code = "interrupted", INTERRUPTED
+        except BrokenPipeError:  # the reader has seen enough, as in `… | head -1`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        print(message, file=sys.stderr)
+        return code
+
+    return run

@@ -1,0 +1,134 @@
+"""The chapter's data: MNIST through gluon, in DataLoaders that gather whole batches."""
+
+import numpy as np
+
+from . import InputError, fetch
+from .runtime import gluon, mx, nd
+
+__all__ = ["ArrayLoader", "DATASETS", "load", "transform"]
+
+DATASETS = ("auto", "mnist")
+
+
+def transform(data, label):
+    """Scale pixels to [0, 1] and make both float32: the chapter's transform.
+
+    Parameters
+    ----------
+    data : NDArray or ndarray of uint8, any shape
+        Pixels from 0 to 255, of one image or of many.
+    label : number-like with ``astype``
+        Class index or indices.
+
+    Returns
+    -------
+    data, label
+        float32, shapes unchanged.
+    """
+    return data.astype(np.float32) / 255, label.astype(np.float32)
+
+
+class ArrayLoader(gluon.data.DataLoader):
+    """A gluon DataLoader over arrays in memory, which gathers each batch at once.
+
+    The chapter's loader transforms and stacks one image at a time, which takes longer than
+    training does. Its batches are the same: ``(data, label)``, the last one possibly smaller.
+
+    Parameters
+    ----------
+    name : str
+        The data set's name, for whoever prints results.
+    data : NDArray, float32, shape (num_examples, …)
+    label : NDArray, float32, shape (num_examples,)
+    batch_size : int
+    seed : int, optional
+        Shuffle: each epoch's order then depends on this seed and on the epoch's number, which
+        `set_epoch` sets, and on nothing else. By default examples come in their own order.
+
+    Attributes
+    ----------
+    name : str
+    num_examples : int
+    """
+
+    def __init__(self, name, data, label, batch_size, seed=None):
+        self.name = name
+        self.num_examples = len(label)
+        self._data = data
+        self._label = label
+        super().__init__(
+            range(self.num_examples),
+            batch_sampler=_Batches(self.num_examples, batch_size, seed),
+            batchify_fn=self._gather,
+        )
+
+    def set_epoch(self, epoch):
+        """Choose the order of the passes to come; without a seed, they are all alike."""
+        self._batch_sampler.epoch = epoch
+
+    def _gather(self, indices):
+        indices = nd.array(indices, ctx=self._data.context, dtype=np.int32)
+        return nd.take(self._data, indices), nd.take(self._label, indices)
+
+
+class _Batches(gluon.data.Sampler):
+    """Yields the indices of each batch of an epoch."""
+
+    def __init__(self, num_examples, batch_size, seed):
+        self._num_examples = num_examples
+        self._batch_size = batch_size
+        self._seed = seed
+        self.epoch = 0
+
+    def __iter__(self):
+        order = np.arange(self._num_examples)
+        if self._seed is not None:
+            # RandomState, because NumPy promises that its stream never changes.
+            np.random.RandomState([self._seed, self.epoch]).shuffle(order)
+        for start in range(0, self._num_examples, self._batch_size):
+            yield order[start:start + self._batch_size]
+
+    def __len__(self):
+        return -(-self._num_examples // self._batch_size)
+
+
+def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progress=False):
+    """Load a data set into DataLoaders.
+
+    Parameters
+    ----------
+    dataset : {"auto", "mnist"}, default "auto"
+        MNIST is taken from the data directory, and downloaded to it if it is not there.
+    data_dir : path-like, optional
+        Where the four MNIST files are; by default as `mlp_mx.fetch.folder` says.
+    batch_size : int, default 64
+    seed : int, default 0
+        Of the order of the training examples.
+    ctx : mxnet.Context, optional
+        Where the data are kept; by default the CPU.
+    progress : bool, default False
+        Show a bar on standard error during a download.
+
+    Returns
+    -------
+    train_data, test_data : ArrayLoader
+        Training data shuffled, test data not. They yield ``(data, label)``: float32 NDArrays of
+        shape (batch, 28, 28, 1) with values in [0, 1], and of shape (batch,).
+
+    Raises
+    ------
+    InputError, mlp_mx.fetch.DownloadError
+        If the name is none of these, or if MNIST is not there and cannot be had.
+    """
+    if dataset not in DATASETS:
+        raise InputError(f"expected a data set {' or '.join(map(repr, DATASETS))}, found {dataset!r}")
+    root = str(fetch.mnist(data_dir, progress=progress))
+    ctx = ctx or mx.cpu()
+
+    def loader(train, seed):
+        data, label = gluon.data.vision.MNIST(root, train=train, transform=transform)[:]
+        return ArrayLoader(
+            "MNIST", data.as_in_context(ctx), nd.array(label, ctx=ctx), batch_size, seed
+        )
+
+    return loader(True, seed), loader(False, None)

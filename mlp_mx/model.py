@@ -1,0 +1,143 @@
+"""The chapter's model: six parameter arrays, and functions of them."""
+
+import numpy as np
+
+from .runtime import mx, nd
+
+__all__ = [
+    "cross_entropy", "init_params", "net", "predict", "relu", "softmax", "softmax_cross_entropy",
+]
+
+
+def init_params(
+    num_inputs=784, num_hidden=256, num_outputs=10, weight_scale=0.01, seed=None, ctx=None
+):
+    """Draw the parameters of a network with two hidden layers, and attach their gradients.
+
+    All are drawn from a normal distribution around 0, the biases too, as in the chapter.
+
+    Parameters
+    ----------
+    num_inputs, num_hidden, num_outputs : int, default 784, 256, 10
+        Sizes of the layers; both hidden layers have the same.
+    weight_scale : float, default 0.01
+        Standard deviation.
+    seed : int, optional
+        The same seed gives the same parameters, on any device; no seed gives new ones each time.
+        No global generator is read or changed.
+    ctx : mxnet.Context, optional
+        By default the CPU.
+
+    Returns
+    -------
+    list of NDArray, float32
+        ``[W1, b1, W2, b2, W3, b3]`` of shapes (num_inputs, num_hidden), (num_hidden,),
+        (num_hidden, num_hidden), (num_hidden,), (num_hidden, num_outputs) and (num_outputs,).
+    """
+    random = np.random.RandomState(seed)
+    shapes = [
+        (num_inputs, num_hidden), (num_hidden,),
+        (num_hidden, num_hidden), (num_hidden,),
+        (num_hidden, num_outputs), (num_outputs,),
+    ]
+    params = [nd.array(random.normal(0, weight_scale, shape), ctx or mx.cpu()) for shape in shapes]
+    for param in params:
+        param.attach_grad()
+    return params
+
+
+def relu(X):
+    """max(X, 0), elementwise."""
+    return nd.maximum(X, 0)
+
+
+def softmax(y_linear):
+    """Turn each row of logits into probabilities.
+
+    The chapter subtracts the maximum of the whole batch before it takes the exponential. Each
+    row's own gives the same probabilities, and does not lose a row far below another to 0 / 0.
+
+    Parameters
+    ----------
+    y_linear : NDArray, float32, shape (batch, num_outputs)
+
+    Returns
+    -------
+    NDArray, float32, shape (batch, num_outputs)
+        Non-negative; each row sums to 1.
+    """
+    exp = nd.exp(y_linear - nd.max(y_linear, axis=1, keepdims=True))
+    partition = nd.nansum(exp, axis=1, keepdims=True)
+    return exp / partition
+
+
+def cross_entropy(yhat, y):
+    """Cross-entropy of probabilities; see `softmax_cross_entropy` for one that cannot overflow.
+
+    Parameters
+    ----------
+    yhat : NDArray, float32, shape (batch, num_outputs)
+        Probabilities.
+    y : NDArray, float32, shape (batch, num_outputs)
+        One-hot labels.
+
+    Returns
+    -------
+    NDArray, float32, shape (batch,)
+        In nats, one for each example, not averaged.
+    """
+    return -nd.nansum(y * nd.log(yhat), axis=1)
+
+
+def softmax_cross_entropy(yhat_linear, y):
+    """Cross-entropy of the softmax of logits, by way of log-sum-exp.
+
+    Parameters
+    ----------
+    yhat_linear : NDArray, float32, shape (batch, num_outputs)
+        Logits.
+    y : NDArray, float32, shape (batch, num_outputs)
+        One-hot labels.
+
+    Returns
+    -------
+    NDArray, float32, shape (batch,)
+        In nats, one for each example, not averaged.
+    """
+    return -nd.nansum(y * nd.log_softmax(yhat_linear), axis=1)
+
+
+def net(X, params):
+    """The forward pass.
+
+    Parameters
+    ----------
+    X : NDArray, float32, shape (batch, num_inputs) or (batch, 28, 28, 1)
+    params : list of NDArray
+        ``[W1, b1, W2, b2, W3, b3]``, see `init_params`.
+
+    Returns
+    -------
+    NDArray, float32, shape (batch, num_outputs)
+        Logits; the softmax is left to the loss.
+    """
+    W1, b1, W2, b2, W3, b3 = params
+    h1 = relu(nd.dot(X.flatten(), W1) + b1)
+    h2 = relu(nd.dot(h1, W2) + b2)
+    return nd.dot(h2, W3) + b3
+
+
+def predict(X, params):
+    """The most likely class of each example; `model_predict` in the chapter.
+
+    Parameters
+    ----------
+    X, params
+        As for `net`.
+
+    Returns
+    -------
+    NDArray, float32, shape (batch,)
+        Class indices.
+    """
+    return nd.argmax(net(X, params), axis=1)

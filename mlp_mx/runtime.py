@@ -1,0 +1,255 @@
+"""The one room that imports MXNet: makes 1.9.1 import, run well, and say what is wrong.
+
+``from .runtime import mx, nd, autograd, gluon`` loads MXNet on the first such import, so that
+this module itself also imports where MXNet cannot, and ``python -m mlp_mx.runtime`` can say why.
+"""
+
+import contextlib
+import ctypes
+import functools
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+import warnings
+
+import numpy as np  # before MXNet: NumPy's own OpenBLAS must not see the kernel chosen for MXNet's
+
+from . import Error, InputError, __version__, cli, fetch
+
+__all__ = ["MXNetLoadError", "blas_kernel", "context", "describe", "load"]
+
+# Debian's packages of the system libraries that MXNet's wheel expects to find.
+SYSTEM_PACKAGES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0"}
+
+
+class MXNetLoadError(Error, ImportError):
+    """MXNet cannot be imported; the message says why, and what mends it."""
+
+
+def __getattr__(name):
+    if name not in ("autograd", "gluon", "mx", "nd"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        mx = load()
+    except MXNetLoadError as error:
+        if not _is_command():
+            raise
+        # Nobody is there to catch it, and a traceback would bury the one line that helps.
+        sys.exit(f"error: {error}")
+    return mx if name == "mx" else getattr(mx, name)
+
+
+@functools.lru_cache(maxsize=None)
+def load():
+    """Import MXNet, once.
+
+    Returns
+    -------
+    module
+        ``mxnet``.
+
+    Raises
+    ------
+    MXNetLoadError
+        If it is not installed, or if this Python, this NumPy or this system cannot load it.
+    """
+    # NumPy 1.24 removed the alias, and MXNet looks it up at import and at run time (apache/mxnet
+    # issue 21165). `vars`, because NumPy 1.20 to 1.23 warn when the attribute is asked for.
+    if "bool" not in vars(np):
+        np.bool = bool
+    try:
+        with warnings.catch_warnings(), _environment(OPENBLAS_CORETYPE=blas_kernel()):
+            warnings.simplefilter("ignore")  # MXNet's use of what NumPy and Python deprecated since
+            return importlib.import_module("mxnet")
+    except Exception as error:
+        raise MXNetLoadError(f"MXNet cannot be loaded: {_diagnose(error)}") from error
+
+
+@contextlib.contextmanager
+def _environment(**variables):
+    """Set those of the `variables` that the user has not set and that are not None, for a while."""
+    chosen = {
+        name: value for name, value in variables.items() if value and name not in os.environ
+    }
+    os.environ.update(chosen)
+    try:
+        yield
+    finally:
+        for name in chosen:
+            del os.environ[name]
+
+
+def _diagnose(error):
+    """Say what `error`, raised by ``import mxnet``, comes from and what mends it."""
+    missing = getattr(error, "name", None)
+    library = re.match(r"(lib\w+\.so[.\d]*): cannot open shared object", str(error))
+    if sys.version_info >= (3, 13):
+        return (
+            f"this is Python {platform.python_version()}, and MXNet 1.9.1 needs NumPy 1, which "
+            "ends at Python 3.12; use Python 3.9 to 3.12"
+        )
+    if missing == "mxnet":
+        return (
+            "it is not installed; run: pip install mxnet==1.9.1 "
+            "(for Linux on x86_64 and aarch64, and macOS on x86_64)"
+        )
+    if missing == "distutils":
+        return f"Python {platform.python_version()} has no distutils; run: pip install setuptools"
+    if int(np.__version__.split(".")[0]) >= 2:
+        return f"it needs NumPy 1, and NumPy {np.__version__} is here; run: pip install 'numpy<2'"
+    if library and library[1] in SYSTEM_PACKAGES:
+        return (
+            f"the system library {library[1]} is missing; "
+            f"on Debian and Ubuntu, run: apt-get install {' '.join(SYSTEM_PACKAGES.values())}"
+        )
+    return f"{type(error).__name__}: {error}"
+
+
+def _is_command():
+    """Whether the process was started as ``python -m mlp_mx.<module>``."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name.startswith(f"{__package__}.")
+
+
+def cpu_features(cpuinfo="/proc/cpuinfo"):
+    """The CPU's feature flags, as Linux on x86 names them; an empty set elsewhere.
+
+    Returns
+    -------
+    frozenset of str
+        For example ``{"avx2", "fma", …}``.
+    """
+    try:
+        with open(cpuinfo, encoding="ascii", errors="replace") as lines:
+            return frozenset(next(line for line in lines if line.startswith("flags")).split()[2:])
+    except (OSError, StopIteration):
+        return frozenset()
+
+
+def blas_kernel(features=None):
+    """The OpenBLAS kernel that suits this CPU.
+
+    The OpenBLAS in MXNet's wheel is of 2021. It does not know newer CPUs, and on those it falls
+    back to a kernel of the SSE3 age, which halves the speed of ``nd.dot``.
+
+    Parameters
+    ----------
+    features : set of str, optional
+        CPU feature flags; by default this CPU's.
+
+    Returns
+    -------
+    str or None
+        A value for ``OPENBLAS_CORETYPE``; None where OpenBLAS had better choose for itself.
+    """
+    features = cpu_features() if features is None else features
+    return "Haswell" if {"avx2", "fma"} <= features else None
+
+
+def context(name="auto"):
+    """The device to compute on.
+
+    Parameters
+    ----------
+    name : str, default "auto"
+        "cpu"; "gpu" or "gpu:1" (the number counts from 0); "auto" is a GPU if there is one that
+        MXNet can use, as in the chapter, and the CPU otherwise.
+
+    Returns
+    -------
+    mxnet.Context
+
+    Raises
+    ------
+    InputError
+        If the name is none of these, or names a GPU that is not there.
+    """
+    match = re.fullmatch(r"(auto|cpu|gpu)|gpu:(\d{1,3})", name)
+    if not match:
+        raise InputError(f"expected a context 'auto', 'cpu', 'gpu' or 'gpu:N', found {name!r}")
+    mx = load()
+    num_gpus, why_none = _gpus()
+    if name == "cpu" or (name == "auto" and not num_gpus):
+        return mx.cpu()
+    device_id = int(match[2] or 0)
+    if device_id >= num_gpus:
+        found = f"{num_gpus} here" if num_gpus else why_none
+        raise InputError(f"context {name!r} needs a GPU that MXNet can use: {found}; try 'cpu'")
+    return mx.gpu(device_id)
+
+
+def _gpus():
+    """Count the GPUs that MXNet can use: ``(number, why there is none)``.
+
+    ``mx.gpu()`` itself never fails, and a first use without a card aborts the process.
+    """
+    mx = load()
+    if not mx.runtime.Features().is_enabled("CUDA"):
+        return 0, "this is MXNet's CPU wheel (the GPU wheel on PyPI is mxnet-cu117)"
+    try:
+        return mx.context.num_gpus(), "none here"
+    except mx.MXNetError as error:
+        return 0, str(error).strip().splitlines()[-1]
+
+
+def _blas_in_use(mx):
+    """Name the BLAS library that ``nd.dot`` calls, with the kernel that it chose."""
+    try:
+        openblas = ctypes.CDLL(os.path.join(os.path.dirname(mx.__file__), "libopenblas.so.0"))
+        openblas.openblas_get_config.restype = ctypes.c_char_p
+        return openblas.openblas_get_config().decode()
+    except OSError:  # other wheels, such as macOS's, link another one
+        return ", ".join(
+            name for name, feature in mx.runtime.Features().items()
+            if name.startswith("BLAS_") and feature.enabled
+        )
+
+
+def describe(data_dir=None):
+    """What a bug report needs to say about this machine.
+
+    Returns
+    -------
+    dict of str to str
+        From a heading, such as ``"MXNet"``, to what was found.
+    """
+    facts = {
+        "mlp_mx": __version__,
+        "Python": f"{platform.python_version()} ({sys.executable})",
+        "system": platform.platform(),
+        "NumPy": np.__version__,
+        "Matplotlib": importlib.metadata.version("matplotlib"),
+    }
+    try:
+        mx = load()
+    except MXNetLoadError as error:
+        facts["MXNet"] = str(error)
+    else:
+        num_gpus, why_none = _gpus()
+        cuda = mx.runtime.Features().is_enabled("CUDA")
+        facts["MXNet"] = f"{mx.__version__}, {'CUDA' if cuda else 'CPU'} wheel"
+        facts["devices"] = f"cpu(0), GPUs: {num_gpus or why_none}"
+        facts["BLAS"] = _blas_in_use(mx)
+    relevant = [name for name in ("sse3", "avx", "avx2", "fma", "avx512f") if name in cpu_features()]
+    facts["CPU"] = f"{os.cpu_count()} cores; {' '.join(relevant) or 'features unknown'}"
+    folder = fetch.folder(data_dir)
+    facts["data directory"] = str(folder)
+    facts.update({f"  {name}": state for name, state in fetch.status(folder).items()})
+    return facts
+
+
+@cli.command
+def main(argv=None):
+    """Print what `describe` finds."""
+    cli.ArgumentParser(
+        prog="python -m mlp_mx.runtime", description="Print what a bug report needs."
+    ).parse_args(argv)
+    for heading, fact in describe().items():
+        print(f"{heading + ':':<30} {fact}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
