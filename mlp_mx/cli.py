@@ -33,7 +33,7 @@ def _bounded(convert, kind, minimum, maximum):
             value = math.nan  # fails the comparison below, as a literal "nan" does
         if not minimum <= value <= maximum:
             raise argparse.ArgumentTypeError(
-                f"expected {kind} from {minimum} to {maximum}, found {text!r}"
+                f"expected {kind} from {minimum:.12g} to {maximum:.12g}, found {text!r}"
             )
         return value
 

@@ -1,0 +1,37 @@
+"""What the tests share: where MNIST is, and a process of its own for what is set at start-up."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mlp_mx import fetch
+
+
+@pytest.fixture(scope="session")
+def mnist_dir():
+    """The folder of the four MNIST files, which tests never download."""
+    folder = fetch.folder()
+    wrong = {name: state for name, state in fetch.status(folder).items() if state != "verified"}
+    if wrong:
+        message = f"no MNIST in {folder}: `python -m mlp_mx.train` gets it, or set MLP_MX_DATA"
+        if os.environ.get("MLP_MX_REQUIRE_MNIST") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture
+def python():
+    """Run Python in a process of its own: ``python(*arguments, **environment)``."""
+
+    def run(*arguments, **environment):
+        # The kernel of OpenBLAS is for the package to choose, or for the test.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            env={**inherited, **environment}, capture_output=True, text=True, timeout=120,
+        )
+
+    return run

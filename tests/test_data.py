@@ -1,0 +1,85 @@
+"""The loaders against plain NumPy indexing, and against gluon's own loader."""
+
+import numpy as np
+import pytest
+
+from mlp_mx import InputError, data
+from mlp_mx.runtime import gluon, nd
+
+
+def loader(num_examples=100, batch_size=32, seed=None):
+    values = np.arange(num_examples, dtype=np.float32)
+    images = np.broadcast_to(values[:, None, None, None], (num_examples, 28, 28, 1))
+    return data.ArrayLoader("numbers", nd.array(images), nd.array(values), batch_size, seed)
+
+
+def labels(batches):
+    return np.concatenate([label.asnumpy() for _, label in batches]).astype(int).tolist()
+
+
+def test_transform_scales_pixels_to_one():
+    image, label = data.transform(nd.array([[0, 255]], dtype=np.uint8), np.int32(7))
+    assert image.dtype == np.float32 and image.asnumpy().tolist() == [[0, 1]]
+    assert label.dtype == np.float32 and label == 7
+
+
+def test_array_loader_without_seed_keeps_the_order():
+    assert labels(loader()) == list(range(100))
+
+
+def test_array_loader_sees_every_example_once_an_epoch():
+    batches = list(loader(seed=5))
+    assert [len(label) for _, label in batches] == [32, 32, 32, 4]
+    assert len(loader(seed=5)) == 4
+    assert sorted(labels(batches)) == list(range(100))
+    for X, label in batches:  # each image came with its own label
+        assert X.shape == (len(label), 28, 28, 1)
+        assert (X.asnumpy() == label.asnumpy()[:, None, None, None]).all()
+
+
+def test_array_loader_order_depends_on_seed_and_epoch_alone():
+    first = loader(seed=5)
+    orders = []
+    for epoch in (0, 1, 2):
+        first.set_epoch(epoch)
+        orders.append(labels(first))
+        assert labels(first) == orders[-1]  # a second pass changes nothing
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    assert labels(loader(seed=6)) != orders[0]
+    np.random.seed(1)
+    straight_to_2 = loader(seed=5)
+    straight_to_2.set_epoch(2)
+    assert labels(straight_to_2) == orders[2]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100, 1000])
+def test_array_loader_takes_any_batch_size(batch_size):
+    batches = list(loader(batch_size=batch_size, seed=1))
+    assert len(batches) == len(loader(batch_size=batch_size)) == -(-100 // batch_size)
+    assert sorted(labels(batches)) == list(range(100))
+
+
+def test_load_gives_what_gluons_own_loader_gives(mnist_dir):
+    train_data, test_data = data.load("mnist", batch_size=64)
+    assert (train_data.name, train_data.num_examples, test_data.num_examples) == (
+        "MNIST", 60000, 10000)
+    mnist = gluon.data.vision.MNIST(str(mnist_dir), train=False, transform=data.transform)
+    for (X, label), (expected_X, expected_label) in zip(
+        test_data, gluon.data.DataLoader(mnist, 64, shuffle=False)
+    ):
+        assert X.dtype == label.dtype == np.float32
+        assert X.shape == expected_X.shape
+        assert (X == expected_X).asnumpy().all()
+        assert (label == expected_label).asnumpy().all()
+    assert sorted(labels(train_data)) == sorted(labels(loader_of(mnist_dir)))
+
+
+def loader_of(mnist_dir):
+    """The training labels as gluon reads them, in one batch."""
+    label = gluon.data.vision.MNIST(str(mnist_dir), train=True)[:][1]
+    return [(None, nd.array(label))]
+
+
+def test_load_refuses_an_unknown_data_set():
+    with pytest.raises(InputError, match="found 'cifar'"):
+        data.load("cifar")

@@ -1,0 +1,151 @@
+"""Training against the chapter's formulas, NumPy and the published table."""
+
+import numpy as np
+import pytest
+
+import chapter
+from mlp_mx import data, model, published, train
+from mlp_mx.runtime import autograd, nd
+
+
+def synthetic(num_examples, seed=0):
+    """Sparse random images, labelled by a random linear function of them: something to learn."""
+    random = np.random.RandomState(seed)
+    images = random.uniform(0, 1, (num_examples, 784)) * (random.uniform(size=(num_examples, 784)) < 0.2)
+    label = (images @ random.normal(size=(784, 10))).argmax(axis=1)
+    return nd.array(images.reshape(-1, 28, 28, 1)), nd.array(label)
+
+
+def loaders(num_examples=1000, batch_size=64):
+    return [
+        data.ArrayLoader("synthetic", *synthetic(num_examples), batch_size, seed)
+        for seed in (0, None)
+    ]
+
+
+def test_sgd_subtracts_lr_times_gradient_in_place():
+    params = model.init_params(num_hidden=16, seed=0)
+    before = [param.asnumpy() for param in params]
+    identities = [id(param) for param in params]
+    with autograd.record():
+        loss = sum(nd.sum(param ** 3) for param in params)
+    loss.backward()
+    train.SGD(params, 0.25)
+    assert identities == [id(param) for param in params]
+    for param, old in zip(params, before):
+        np.testing.assert_allclose(param.asnumpy(), old - 0.25 * 3 * old ** 2, rtol=1e-6)
+
+
+def test_two_hundred_steps_equal_the_chapters_formulas():
+    train_data, _ = loaders(200 * 64)
+    params = model.init_params(seed=1)
+    literal = model.init_params(seed=1)
+    loss = train.train_epoch(params, train_data, 0.001)
+    losses = [chapter.step(X, label, literal, 0.001) for X, label in train_data]
+    assert len(losses) == 200
+    assert loss == pytest.approx(sum(losses) / 12800, rel=1e-5)
+    start = model.init_params(seed=1)
+    for param, expected, initial in zip(params, literal, start):
+        assert np.abs(param.asnumpy() - expected.asnumpy()).max() < 5e-5
+        assert np.abs(param.asnumpy() - initial.asnumpy()).max() > 1e-3  # it did learn
+
+
+def test_evaluate_accuracy_matches_numpy():
+    params = model.init_params(seed=0)
+    X, label = synthetic(1000)
+    expected = (model.net(X, params).asnumpy().argmax(axis=1) == label.asnumpy()).mean()
+    for loader in loaders():
+        assert train.evaluate_accuracy(loader, params) == pytest.approx(expected, abs=1e-7)
+
+
+def test_evaluate_accuracy_takes_any_iterable_and_refuses_an_empty_one():
+    params = model.init_params(seed=0)
+    X, _ = synthetic(10)
+    predicted = model.predict(X, params)
+    assert train.evaluate_accuracy([(X, predicted)], params) == 1.0
+    assert train.evaluate_accuracy(iter([(X, predicted), (X, predicted + 1)]), params) == 0.5
+    with pytest.raises(ValueError, match="found none"):
+        train.evaluate_accuracy([], params)
+
+
+def test_train_epoch_refuses_an_empty_loader():
+    with pytest.raises(ValueError, match="found none"):
+        train.train_epoch(model.init_params(), [], 0.001)
+
+
+def test_fit_yields_one_record_an_epoch():
+    train_data, test_data = loaders()
+    params = model.init_params(seed=0)
+    records = list(train.fit(params, train_data, test_data, epochs=3, learning_rate=0.01))
+    assert [record.epoch for record in records] == [0, 1, 2]
+    assert records[2].loss < records[0].loss
+    assert records[-1].test_accuracy == train.evaluate_accuracy(test_data, params)
+    assert records[-1].train_accuracy == records[-1].test_accuracy  # the examples are the same
+    assert all(record.seconds > 0 for record in records)
+
+
+def test_fit_from_a_later_epoch_equals_the_whole_run():
+    train_data, test_data = loaders()
+    whole = model.init_params(seed=0)
+    records = list(train.fit(whole, train_data, test_data, epochs=4))
+    halves = model.init_params(seed=0)
+    list(train.fit(halves, train_data, test_data, epochs=2))
+    resumed = list(train.fit(halves, *loaders(), epochs=4, start_epoch=2))
+    assert [record[:4] for record in resumed] == [record[:4] for record in records[2:]]
+    for a, b in zip(whole, halves):
+        assert (a == b).asnumpy().all()
+
+
+def test_diverging_training_stops_at_the_batch():
+    X, label = synthetic(640)
+    poisoned = X.copy()
+    poisoned[130] = float("inf")  # the third batch of 64
+    batches = data.ArrayLoader("synthetic", poisoned, label, 64)
+    with pytest.raises(train.DivergenceError, match="epoch 7, batch 2: .*--learning-rate"):
+        train.train_epoch(model.init_params(seed=0), batches, 0.001, epoch=7)
+
+
+def test_train_epoch_shows_its_progress():
+    train_data, _ = loaders()
+    seen = []
+
+    def progress(batches):
+        for batch in batches:
+            seen.append(len(batch[1]))
+            yield batch
+
+    train.train_epoch(model.init_params(seed=0), train_data, 0.001, progress=progress)
+    assert seen == [64] * 15 + [40]
+
+
+@pytest.fixture(scope="module", params=[0, 1])
+def ten_epochs(request, mnist_dir):
+    """The chapter's run, under two seeds."""
+    train_data, test_data = data.load("mnist", seed=request.param)
+    params = model.init_params(seed=request.param)
+    return list(train.fit(params, train_data, test_data))
+
+
+def test_ten_epochs_reproduce_the_published_losses(ten_epochs):
+    published_losses = np.mean(published.RUNS, axis=0)[:, 0]
+    np.testing.assert_allclose([record.loss for record in ten_epochs], published_losses, rtol=0.06)
+
+
+def test_ten_epochs_reproduce_the_published_accuracy(ten_epochs):
+    published_accuracies = np.mean(published.RUNS, axis=0)[:, 2]
+    found = [record.test_accuracy for record in ten_epochs]
+    np.testing.assert_allclose(found[1:], published_accuracies[1:], atol=0.010)
+    assert 0.970 <= found[-1] <= 0.980
+    assert ten_epochs[-1].train_accuracy == pytest.approx(0.9875, abs=0.005)  # of the table, too
+
+
+def test_same_seed_gives_the_same_bits(mnist_dir):
+    ends = []
+    for _ in range(2):
+        train_data, _ = data.load("mnist", seed=3)
+        params = model.init_params(seed=3)
+        ends.append((train.train_epoch(params, train_data, 0.001), params))
+    (loss, params), (loss_again, params_again) = ends
+    assert loss == loss_again
+    for a, b in zip(params, params_again):
+        assert (a == b).asnumpy().all()
