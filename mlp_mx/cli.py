@@ -13,13 +13,20 @@ __all__ = ["ArgumentParser", "command", "integer", "number"]
 INTERRUPTED = 128 + 2  # what a shell reports of a process that SIGINT ended
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that say something."""
+
+    def _get_help_string(self, action):
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` with one-line errors, and without abbreviated options."""
 
     def __init__(self, **kwargs):
-        super().__init__(
-            allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs
-        )
+        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **kwargs)
 
     def error(self, message):
         self.exit(2, f"error: {message} (--help lists the options)\n")

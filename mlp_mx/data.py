@@ -48,14 +48,15 @@ class ArrayLoader(gluon.data.DataLoader):
     Attributes
     ----------
     name : str
+    data, label : NDArray
     num_examples : int
     """
 
     def __init__(self, name, data, label, batch_size, seed=None):
         self.name = name
+        self.data = data
+        self.label = label
         self.num_examples = len(label)
-        self._data = data
-        self._label = label
         super().__init__(
             range(self.num_examples),
             batch_sampler=_Batches(self.num_examples, batch_size, seed),
@@ -67,8 +68,8 @@ class ArrayLoader(gluon.data.DataLoader):
         self._batch_sampler.epoch = epoch
 
     def _gather(self, indices):
-        indices = nd.array(indices, ctx=self._data.context, dtype=np.int32)
-        return nd.take(self._data, indices), nd.take(self._label, indices)
+        indices = nd.array(indices, ctx=self.data.context, dtype=np.int32)
+        return nd.take(self.data, indices), nd.take(self.label, indices)
 
 
 class _Batches(gluon.data.Sampler):

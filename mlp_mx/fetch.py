@@ -195,8 +195,12 @@ def _retrieve(mirror, name, path, progress):
     import tqdm
 
     pooch.get_logger().setLevel("WARNING")  # the bar says what it would say
-    disable = None if progress else True  # None: unless standard error is a terminal
-    with tqdm.tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=disable) as bar:
+    options = {
+        "desc": name, "unit": "B", "unit_scale": True, "leave": False,
+        "total": 1,  # until pooch knows it; it takes a bar without a total for none at all
+        "disable": None if progress else True,  # None: unless standard error is a terminal
+    }
+    with tqdm.tqdm(**options) as bar:
         downloader = pooch.HTTPDownloader(
             progressbar=bar,
             timeout=SECONDS_TO_ANSWER,
