@@ -46,11 +46,12 @@ def folder(data_dir=None):
     Returns
     -------
     pathlib.Path
-        Not necessarily an existing one.
+        Absolute, and not necessarily that of an existing folder.
     """
     chosen = data_dir or os.environ.get("MLP_MX_DATA")
     home = os.environ.get("MXNET_HOME") or "~/.mxnet"
-    return pathlib.Path(chosen or os.path.join(home, "datasets", "mnist")).expanduser()
+    path = chosen or os.path.join(home, "datasets", "mnist")
+    return pathlib.Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def status(path):
