@@ -1,14 +1,17 @@
-"""What the commands share: argument types, one-line errors and exit codes."""
+"""What the commands share: argument types, one-line errors, exit codes and progress bars."""
 
 import argparse
 import functools
 import math
 import os
 import sys
+import warnings
+
+import tqdm
 
 from . import Error
 
-__all__ = ["ArgumentParser", "command", "integer", "number"]
+__all__ = ["ArgumentParser", "bar", "command", "integer", "number"]
 
 INTERRUPTED = 128 + 2  # what a shell reports of a process that SIGINT ended
 
@@ -57,6 +60,24 @@ def number(minimum, maximum):
     return _bounded(float, "a number", minimum, maximum)
 
 
+def bar(iterable=None, show=True, **options):
+    """A progress bar for a while, on standard error: if it is to be shown, and on a terminal.
+
+    Parameters
+    ----------
+    iterable : iterable, optional
+    show : bool, default True
+    **options
+        For `tqdm.tqdm`.
+    """
+    disable = None if show else True  # None: unless the stream is a terminal
+    return tqdm.tqdm(iterable, leave=False, disable=disable, **options)
+
+
+def _show_warning(message, *args, **kwargs):
+    print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
 def command(main):
     """Turn what ``main(argv=None)`` raises into one line on standard error and an exit code.
 
@@ -66,7 +87,9 @@ def command(main):
     @functools.wraps(main)
     def run(argv=None):
         try:
-            main(argv)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                main(argv)
             sys.stdout.flush()
             return 0
         except Error as error:

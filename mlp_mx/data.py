@@ -1,13 +1,15 @@
-"""The chapter's data: MNIST through gluon, in DataLoaders that gather whole batches."""
+"""The chapter's data: MNIST through gluon, or glyphs, in DataLoaders that gather whole batches."""
+
+import warnings
 
 import numpy as np
 
-from . import InputError, fetch
+from . import InputError, fetch, glyphs
 from .runtime import gluon, mx, nd
 
 __all__ = ["ArrayLoader", "DATASETS", "load", "transform"]
 
-DATASETS = ("auto", "mnist")
+DATASETS = ("auto", "mnist", "glyphs")
 
 
 def transform(data, label):
@@ -98,17 +100,19 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
 
     Parameters
     ----------
-    dataset : {"auto", "mnist"}, default "auto"
-        MNIST is taken from the data directory, and downloaded to it if it is not there.
+    dataset : {"auto", "mnist", "glyphs"}, default "auto"
+        "mnist" is taken from the data directory, and downloaded to it if it is not there.
+        "glyphs" are digits drawn from fonts, see `mlp_mx.glyphs`. "auto" is MNIST if it can be
+        had, else glyphs, with a warning.
     data_dir : path-like, optional
-        Where the four MNIST files are; by default as `mlp_mx.fetch.folder` says.
+        Where the data are kept; by default as `mlp_mx.fetch.folder` says.
     batch_size : int, default 64
     seed : int, default 0
         Of the order of the training examples.
     ctx : mxnet.Context, optional
-        Where the data are kept; by default the CPU.
+        Device that the data are loaded to; by default the CPU.
     progress : bool, default False
-        Show a bar on standard error during a download.
+        Show a bar on standard error, if that is a terminal, where something takes long.
 
     Returns
     -------
@@ -118,18 +122,38 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
 
     Raises
     ------
-    InputError, mlp_mx.fetch.DownloadError
-        If the name is none of these, or if MNIST is not there and cannot be had.
+    InputError
+        If the name is none of these, or the data directory cannot be read.
+    mlp_mx.fetch.DownloadError
+        If MNIST was asked for, is not there, and cannot be had.
     """
     if dataset not in DATASETS:
-        raise InputError(f"expected a data set {' or '.join(map(repr, DATASETS))}, found {dataset!r}")
-    root = str(fetch.mnist(data_dir, progress=progress))
+        raise InputError(f"expected a data set {', '.join(map(repr, DATASETS))}, found {dataset!r}")
     ctx = ctx or mx.cpu()
+    name, (train, test) = _read(dataset, data_dir, progress)
 
-    def loader(train, seed):
-        data, label = gluon.data.vision.MNIST(root, train=train, transform=transform)[:]
-        return ArrayLoader(
-            "MNIST", data.as_in_context(ctx), nd.array(label, ctx=ctx), batch_size, seed
-        )
+    def loader(arrays, seed):
+        data, label = transform(*arrays)
+        return ArrayLoader(name, data.as_in_context(ctx), nd.array(label, ctx), batch_size, seed)
 
-    return loader(True, seed), loader(False, None)
+    return loader(train, seed), loader(test, None)
+
+
+def _read(dataset, data_dir, progress):
+    """The data set's name, and images (NDArray of uint8) and labels of its two halves."""
+    if dataset != "glyphs":
+        try:
+            root = str(fetch.mnist(data_dir, progress))
+            return "MNIST", [gluon.data.vision.MNIST(root, train)[:] for train in (True, False)]
+        except fetch.DownloadError as error:
+            if dataset == "mnist":
+                raise
+            warnings.warn(
+                "THIS IS NOT MNIST, but glyphs, digits drawn from fonts: its figures are not "
+                f"MNIST's, and no published ones compare with them. {error}",
+                stacklevel=3,
+            )
+    return "glyphs", [
+        (nd.array(images[..., None], dtype=np.uint8), labels)
+        for images, labels in glyphs.load(data_dir, progress)
+    ]

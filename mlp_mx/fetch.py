@@ -8,7 +8,7 @@ import pathlib
 import threading
 import time
 
-from . import Error, InputError
+from . import Error, InputError, cli
 
 __all__ = ["DownloadError", "FILES", "MIRRORS", "folder", "mnist", "status"]
 
@@ -97,9 +97,10 @@ def mnist(data_dir=None, progress=False):
     Raises
     ------
     DownloadError
-        If a file could not be had from any mirror. Without a network, after 10 seconds or less.
+        If a file could not be had from any mirror (without a network, after 10 seconds or less),
+        or not be written to the folder.
     InputError
-        If the folder cannot be read or written, or the mirror's URL is none.
+        If the folder cannot be read, or the mirror's URL is none.
     """
     path = folder(data_dir)
     wanted = {name: state for name, state in status(path).items() if state != "verified"}
@@ -119,8 +120,8 @@ def _download(names, path, progress):
         for name in names:
             _download_file(name, path, answering, problems, progress)
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be written to: {error.strerror or 'permission denied'}; "
+        raise DownloadError(
+            f"{path} lacks MNIST, and cannot be written to: {error.strerror or 'permission denied'}; "
             "name another folder with --data-dir or MLP_MX_DATA"
         ) from error
 
@@ -184,24 +185,19 @@ def _download_file(name, path, mirrors, problems, progress):
                 mirrors.rotate(-1)
     tried = "; ".join(f"{mirror} {problem}" for mirror, problem in problems.items())
     raise DownloadError(
-        f"{name} is not in {path} and could not be downloaded ({tried}). Put the four files "
-        f"{', '.join(FILES)} there, or name their folder with --data-dir or MLP_MX_DATA, "
-        "or set MLP_MX_MIRROR to the URL of a folder that has them"
+        f"{name} could not be downloaded to {path}: {tried}. Put {', '.join(FILES)} there, "
+        "or name their folder with --data-dir or MLP_MX_DATA, "
+        "or name the URL of a folder that has them with MLP_MX_MIRROR"
     )
 
 
 def _retrieve(mirror, name, path, progress):
     """Download one file under a temporary name, verify it, and only then give it its name."""
     import pooch  # here, because it takes a while to import and is seldom needed
-    import tqdm
 
     pooch.get_logger().setLevel("WARNING")  # the bar says what it would say
-    options = {
-        "desc": name, "unit": "B", "unit_scale": True, "leave": False,
-        "total": 1,  # until pooch knows it; it takes a bar without a total for none at all
-        "disable": None if progress else True,  # None: unless standard error is a terminal
-    }
-    with tqdm.tqdm(**options) as bar:
+    # A total of 1 until pooch knows it, because it takes a bar without a total for none at all.
+    with cli.bar(show=progress, desc=name, total=1, unit="B", unit_scale=True) as bar:
         downloader = pooch.HTTPDownloader(
             progressbar=bar,
             timeout=SECONDS_TO_ANSWER,

@@ -1,12 +1,10 @@
 """The chapter's training: SGD, the metric, the loop, and ``python -m mlp_mx.train``."""
 
-import functools
 import sys
 import time
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 
 from . import Error, cli, data, model, published, runtime
 from .runtime import autograd, nd
@@ -85,7 +83,7 @@ def evaluate_accuracy(data_iterator, params):
     return float(numerator.asscalar()) / denominator
 
 
-def train_epoch(params, train_data, learning_rate, epoch=0, progress=iter):
+def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
     """Pass over the training data once, with one step of `SGD` for each batch.
 
     The gradient of a batch is that of the sum of its examples' losses, not of their mean.
@@ -99,8 +97,8 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=iter):
     learning_rate : float
     epoch : int, default 0
         Its number; an `mlp_mx.data.ArrayLoader` takes its order from it.
-    progress : callable, optional
-        Given the iterable of batches, returns one that also shows how far it is.
+    progress : bool, default False
+        Show a bar on standard error, if that is a terminal.
 
     Returns
     -------
@@ -118,7 +116,7 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=iter):
     num_outputs = params[-1].shape[0]
     losses = _Losses(epoch)
     num_examples = 0
-    for X, label in progress(train_data):
+    for X, label in cli.bar(train_data, progress, desc=f"epoch {epoch}", unit="batch"):
         X, label = X.as_in_context(ctx), label.as_in_context(ctx)
         with autograd.record():
             output = model.net(X, params)
@@ -160,7 +158,7 @@ class _Losses:
 
 
 def fit(
-    params, train_data, test_data, epochs=10, learning_rate=0.001, start_epoch=0, progress=iter
+    params, train_data, test_data, epochs=10, learning_rate=0.001, start_epoch=0, progress=False
 ):
     """Train for some epochs, and evaluate after each.
 
@@ -176,8 +174,8 @@ def fit(
         Small, because a batch's loss is summed and not averaged.
     start_epoch : int, default 0
         The number of the first epoch.
-    progress : callable, optional
-        See `train_epoch`.
+    progress : bool, default False
+        Show a bar on standard error, if that is a terminal.
 
     Yields
     ------
@@ -204,8 +202,8 @@ def _parser():
     )
     add = parser.add_argument
     add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
-    add("--dataset", default="auto", choices=data.DATASETS, help="data set to train on")
-    add("--data-dir", metavar="DIR", help="folder of the four MNIST files, downloaded if missing")
+    add("--dataset", default="auto", choices=data.DATASETS, help="MNIST, or digits drawn from fonts; auto is MNIST if it can be had")
+    add("--data-dir", metavar="DIR", help="folder in which the data set is, or will be, kept")
     add("--epochs", type=cli.integer(1, 10**6), default=10, metavar="N", help="passes over the data")
     add("--batch-size", type=cli.integer(1, 10**6), default=64, metavar="N", help="examples a step")
     add("--learning-rate", type=cli.number(1e-12, 1e6), default=0.001, metavar="X", help="step size")
@@ -219,11 +217,11 @@ def _parser():
     return parser
 
 
-def _compare(record, name):
-    """The run's result in one line, beside the published one where there is one."""
+def _summary(record, name):
+    """The run's result in one line, beside the published one where that can be compared."""
     line = f"{name} test accuracy after epoch {record.epoch}: {record.test_accuracy:.4f}"
     if name != "MNIST":
-        return line
+        return f"{line} (not MNIST; no published accuracy compares with it)"
     epoch = min(record.epoch, len(published.RUNS[0]) - 1)
     accuracies = " and ".join(f"{run[epoch][2]:.4f}" for run in published.RUNS)
     return f"{line} (published, after epoch {epoch}: {accuracies})"
@@ -233,21 +231,19 @@ def _compare(record, name):
 def main(argv=None):
     """Train as the command line says, and print one line an epoch."""
     args = _parser().parse_args(argv)
+    progress = not args.no_progress
     ctx = runtime.context(args.ctx)
     train_data, test_data = data.load(
-        args.dataset, args.data_dir, args.batch_size, args.seed, ctx, not args.no_progress
+        args.dataset, args.data_dir, args.batch_size, args.seed, ctx, progress
     )
     params = model.init_params(
         num_hidden=args.num_hidden, weight_scale=args.weight_scale, seed=args.seed, ctx=ctx
     )
+    name = train_data.name
     print(
-        f"{train_data.name}: {train_data.num_examples} training and {test_data.num_examples} test "
-        f"examples, on {ctx}", flush=True,
+        f"{name}: {train_data.num_examples} training and {test_data.num_examples} test examples, "
+        f"on {ctx}", flush=True,
     )
-    # disable=None: no bar where standard error is not a terminal
-    disable = True if args.no_progress else None
-    progress = functools.partial(tqdm.tqdm, desc="training", unit="batch", leave=False,
-                                 disable=disable)
     for record in fit(
         params, train_data, test_data, args.epochs, args.learning_rate, progress=progress
     ):
@@ -256,7 +252,7 @@ def main(argv=None):
             f"Train_acc {record.train_accuracy:.5f}, Test_acc {record.test_accuracy:.4f}",
             flush=True,
         )
-    print(_compare(record, train_data.name))
+    print(_summary(record, name))
 
 
 if __name__ == "__main__":

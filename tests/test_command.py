@@ -1,5 +1,8 @@
 """``python -m mlp_mx.train`` as its users meet it."""
 
+import contextlib
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -88,3 +91,16 @@ def test_a_closed_pipe_ends_the_run_without_a_traceback(training):
     training.stdout.close()
     assert training.wait(timeout=30) == 1
     assert training.stderr.read() == ""
+
+
+def test_a_terminal_gets_a_progress_bar(mnist_dir):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "mlp_mx.train", "--epochs", "1", "--data-dir", mnist_dir]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs):
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux's way to say that the other end was closed
+            while part := os.read(ours, 10000):
+                shown += part
+    os.close(ours)
+    assert re.search(rb"epoch 0: +\d+%.*/938 ", shown)

@@ -238,9 +238,9 @@ def test_mnist_says_what_is_wrong_with_the_folder(server, monkeypatch, tmp_path)
         fetch.mnist(tmp_path)
     if os.geteuid():  # root writes everywhere
         (tmp_path / "locked").mkdir(mode=0o500)
-        with pytest.raises(InputError, match="cannot be written to"):
+        with pytest.raises(fetch.DownloadError, match="cannot be written to"):
             fetch.mnist(tmp_path / "locked")
-    with pytest.raises(InputError, match="cannot be written to"):
+    with pytest.raises(fetch.DownloadError, match="cannot be written to"):
         fetch.mnist("/proc/mnist")
 
 

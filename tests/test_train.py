@@ -105,19 +105,6 @@ def test_diverging_training_stops_at_the_batch():
         train.train_epoch(model.init_params(seed=0), batches, 0.001, epoch=7)
 
 
-def test_train_epoch_shows_its_progress():
-    train_data, _ = loaders()
-    seen = []
-
-    def progress(batches):
-        for batch in batches:
-            seen.append(len(batch[1]))
-            yield batch
-
-    train.train_epoch(model.init_params(seed=0), train_data, 0.001, progress=progress)
-    assert seen == [64] * 15 + [40]
-
-
 @pytest.fixture(scope="module", params=[0, 1])
 def ten_epochs(request, mnist_dir):
     """The chapter's run, under two seeds."""
