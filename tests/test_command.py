@@ -1,12 +1,15 @@
 """``python -m mlp_mx.train`` as its users meet it."""
 
 import contextlib
+import fcntl
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -95,6 +98,7 @@ def test_a_closed_pipe_ends_the_run_without_a_traceback(training):
 
 def test_a_terminal_gets_a_progress_bar(mnist_dir):
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     command = [sys.executable, "-m", "mlp_mx.train", "--epochs", "1", "--data-dir", mnist_dir]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs):
         os.close(theirs)
