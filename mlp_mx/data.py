@@ -60,27 +60,39 @@ class ArrayLoader(gluon.data.DataLoader):
         self.label = label
         self.num_examples = len(label)
         super().__init__(
-            range(self.num_examples),
-            batch_sampler=_Batches(self.num_examples, batch_size, seed),
-            batchify_fn=self._gather,
+            _Gathered(data, label),
+            batch_sampler=_Batches(self.num_examples, batch_size, seed, data.context),
+            batchify_fn=lambda batches: batches[0],
         )
 
     def set_epoch(self, epoch):
         """Choose the order of the passes to come; without a seed, they are all alike."""
         self._batch_sampler.epoch = epoch
 
-    def _gather(self, indices):
-        indices = nd.array(indices, ctx=self.data.context, dtype=np.int32)
-        return nd.take(self.data, indices), nd.take(self.label, indices)
+    def in_order(self, batch_size):
+        """Yield ``(data, label)`` in the examples' own order, without copying them."""
+        for start in range(0, self.num_examples, batch_size):
+            yield self.data[start:start + batch_size], self.label[start:start + batch_size]
+
+
+class _Gathered:
+    """A data set whose items are whole batches; its index is an NDArray of examples' indices."""
+
+    def __init__(self, data, label):
+        self._data, self._label = data, label
+
+    def __getitem__(self, indices):
+        return nd.take(self._data, indices), nd.take(self._label, indices)
 
 
 class _Batches(gluon.data.Sampler):
-    """Yields the indices of each batch of an epoch."""
+    """Yields the one index of each batch, in a list, as a gluon DataLoader expects it."""
 
-    def __init__(self, num_examples, batch_size, seed):
+    def __init__(self, num_examples, batch_size, seed, ctx):
         self._num_examples = num_examples
         self._batch_size = batch_size
         self._seed = seed
+        self._ctx = ctx
         self.epoch = 0
 
     def __iter__(self):
@@ -88,8 +100,10 @@ class _Batches(gluon.data.Sampler):
         if self._seed is not None:
             # RandomState, because NumPy promises that its stream never changes.
             np.random.RandomState([self._seed, self.epoch]).shuffle(order)
+        # One copy to the device and slices of it: a copy for each batch costs a fifth of an epoch.
+        order = nd.array(order, self._ctx, dtype=np.int32)
         for start in range(0, self._num_examples, self._batch_size):
-            yield order[start:start + self._batch_size]
+            yield [order[start:start + self._batch_size]]
 
     def __len__(self):
         return -(-self._num_examples // self._batch_size)
@@ -132,11 +146,20 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     ctx = ctx or mx.cpu()
     name, (train, test) = _read(dataset, data_dir, progress)
 
-    def loader(arrays, seed):
-        data, label = transform(*arrays)
-        return ArrayLoader(name, data.as_in_context(ctx), nd.array(label, ctx), batch_size, seed)
+    return (
+        ArrayLoader(name, *_transformed(*train, ctx), batch_size, seed),
+        ArrayLoader(name, *_transformed(*test, ctx), batch_size),
+    )
 
-    return loader(train, seed), loader(test, None)
+
+def _transformed(images, labels, ctx, chunk=200):
+    """`transform` everything, some at a time, because its float32 temporaries are large."""
+    data = nd.empty(images.shape, ctx)
+    label = nd.empty(labels.shape, ctx)
+    for start in range(0, len(labels), chunk):
+        part = slice(start, start + chunk)
+        data[part], label[part] = transform(images[part], labels[part])
+    return data, label
 
 
 def _read(dataset, data_dir, progress):

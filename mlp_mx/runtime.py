@@ -34,11 +34,12 @@ def __getattr__(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         mx = load()
-    except MXNetLoadError as error:
+    except Error as error:
         if not _is_command():
             raise
         # Nobody is there to catch it, and a traceback would bury the one line that helps.
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     return mx if name == "mx" else getattr(mx, name)
 
 
@@ -60,6 +61,7 @@ def load():
     # issue 21165). `vars`, because NumPy 1.20 to 1.23 warn when the attribute is asked for.
     if "bool" not in vars(np):
         np.bool = bool
+    _load_mkl()
     try:
         with warnings.catch_warnings(), _environment(OPENBLAS_CORETYPE=blas_kernel()):
             warnings.simplefilter("ignore")  # MXNet's use of what NumPy and Python deprecated since
@@ -80,6 +82,34 @@ def _environment(**variables):
     finally:
         for name in chosen:
             del os.environ[name]
+
+
+@functools.lru_cache(maxsize=None)
+def _load_mkl():
+    """Load Intel's MKL, if it is installed, so that MXNet's BLAS calls are answered by it.
+
+    The dynamic linker looks for ``cblas_sgemm`` in what was loaded for all before it looks in the
+    OpenBLAS that MXNet's wheel brings.
+
+    Returns
+    -------
+    ctypes.CDLL or None
+        None where there is no MKL, or where ``MLP_MX_BLAS=openblas`` rules it out.
+    """
+    choice = os.environ.get("MLP_MX_BLAS") or "mkl"
+    if choice not in ("mkl", "openblas"):
+        raise InputError(f"MLP_MX_BLAS: expected 'mkl' or 'openblas', found {choice!r}")
+    if choice == "openblas" or "mxnet" in sys.modules:
+        return None
+    try:
+        files = importlib.metadata.files("mkl") or ()
+        path = next(file.locate() for file in files if file.name.startswith("libmkl_rt.so"))
+        mkl = ctypes.CDLL(os.path.realpath(path), mode=ctypes.RTLD_GLOBAL)
+        # One thread: the matrices are small, and MXNet's OpenMP is not the one that MKL would use.
+        mkl.MKL_Set_Threading_Layer(1)
+    except (importlib.metadata.PackageNotFoundError, StopIteration, OSError, AttributeError):
+        return None
+    return mkl
 
 
 def _diagnose(error):
@@ -197,6 +227,11 @@ def _gpus():
 
 def _blas_in_use(mx):
     """Name the BLAS library that ``nd.dot`` calls, with the kernel that it chose."""
+    mkl = _load_mkl()
+    if mkl:
+        version = ctypes.create_string_buffer(200)
+        mkl.MKL_Get_Version_String(version, len(version))
+        return version.value.decode().strip()
     try:
         openblas = ctypes.CDLL(os.path.join(os.path.dirname(mx.__file__), "libopenblas.so.0"))
         openblas.openblas_get_config.restype = ctypes.c_char_p

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import Error, cli, data, model, published, runtime
+from . import Error, cli, data, fast, model, published, runtime
 from .runtime import autograd, nd
 
 __all__ = ["DivergenceError", "Epoch", "SGD", "evaluate_accuracy", "fit", "train_epoch"]
@@ -14,6 +14,8 @@ __all__ = ["DivergenceError", "Epoch", "SGD", "evaluate_accuracy", "fit", "train
 # Batches whose losses are read from the device at once. Reading each would make the Python thread
 # wait each time; reading none would let it run ahead of the device, and memory grow with that.
 BATCHES_PER_READ = 50
+# Examples evaluated at once, where they are in memory anyway.
+EVALUATION_BATCH = 1000
 
 
 class DivergenceError(Error, ArithmeticError):
@@ -45,10 +47,12 @@ def SGD(params, lr):
     lr : float
         Learning rate.
     """
+    # param[:] = param - lr * param.grad, as 1 x n matrices: gemm computes alpha * A B + beta * C in
+    # one pass over the memory, eight times as fast.
+    one = nd.ones((1, 1), ctx=params[0].context)
     for param in params:
-        # One pass over the memory, where the chapter's `param[:] = param - lr * param.grad` takes
-        # three and is four times slower.
-        nd.sgd_update(param, param.grad, lr=lr, out=param)
+        row, grad = param.reshape((1, -1)), param.grad.reshape((1, -1))
+        nd.linalg.gemm(one, grad, row, alpha=-lr, beta=1, out=row)
 
 
 def evaluate_accuracy(data_iterator, params):
@@ -71,16 +75,12 @@ def evaluate_accuracy(data_iterator, params):
     ValueError
         If there is no example.
     """
-    numerator = nd.zeros(1, ctx=params[0].context)
-    denominator = 0
-    for X, label in data_iterator:
-        label = label.as_in_context(params[0].context)
-        predictions = model.predict(X.as_in_context(params[0].context), params)
-        numerator += nd.sum(predictions == label)
-        denominator += len(label)
-    if not denominator:
+    if isinstance(data_iterator, data.ArrayLoader):
+        data_iterator = data_iterator.in_order(EVALUATION_BATCH)
+    correct, seen = fast.count_correct(data_iterator, params)
+    if not seen:
         raise ValueError("expected at least one example to evaluate on, found none")
-    return float(numerator.asscalar()) / denominator
+    return correct / seen
 
 
 def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
@@ -112,20 +112,16 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
     """
     if hasattr(train_data, "set_epoch"):
         train_data.set_epoch(epoch)
-    ctx = params[0].context
-    num_outputs = params[-1].shape[0]
     losses = _Losses(epoch)
     num_examples = 0
-    for X, label in cli.bar(train_data, progress, desc=f"epoch {epoch}", unit="batch"):
-        X, label = X.as_in_context(ctx), label.as_in_context(ctx)
-        with autograd.record():
-            output = model.net(X, params)
-            loss = model.softmax_cross_entropy(output, nd.one_hot(label, num_outputs))
-        loss.backward()
-        SGD(params, learning_rate)
-        # The loss leaves NaN out of its sum, so that only the logits show when training diverges.
-        losses.append(nd.sum(loss) + 0 * nd.sum(output))
-        num_examples += len(label)
+    with fast.training(params) as network:
+        for X, label in cli.bar(train_data, progress, desc=f"epoch {epoch}", unit="batch"):
+            with autograd.record():
+                loss = network.loss(X, label)
+            loss.backward()
+            SGD(network.params, learning_rate)
+            losses.append(loss)
+            num_examples += len(label)
     if not num_examples:
         raise ValueError("expected at least one example to train on, found none")
     return losses.total() / num_examples

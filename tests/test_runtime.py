@@ -1,5 +1,6 @@
 """Making MXNet load: mostly in processes of their own, since it loads once."""
 
+import importlib.metadata
 import re
 import sys
 
@@ -38,7 +39,7 @@ def test_cpu_features_of_a_system_without_them(tmp_path):
 def test_load_chooses_the_kernel_for_mxnet_alone(python):
     code = ("import os; before = dict(os.environ); from mlp_mx import runtime\n"
             "print(runtime.describe()['BLAS']); assert os.environ == before\n")
-    result = python("-c", code + NUMPY_KERNEL)
+    result = python("-c", code + NUMPY_KERNEL, MLP_MX_BLAS="openblas")
     assert result.stderr == ""
     of_mxnet, of_numpy = result.stdout.splitlines()
     assert "Haswell" in of_mxnet
@@ -48,7 +49,7 @@ def test_load_chooses_the_kernel_for_mxnet_alone(python):
 @pytest.mark.skipif(runtime.blas_kernel() is None, reason="no kernel to choose on this CPU")
 def test_load_leaves_the_users_kernel_alone(python):
     code = "from mlp_mx import runtime; print(runtime.describe()['BLAS'])"
-    assert "Sandybridge" in python("-c", code, OPENBLAS_CORETYPE="Sandybridge").stdout
+    assert "Sandybridge" in python("-c", code, OPENBLAS_CORETYPE="Sandybridge", MLP_MX_BLAS="openblas").stdout
 
 
 def test_importing_the_package_loads_nothing_heavy(python):
@@ -126,3 +127,34 @@ def test_runtime_command_prints_what_a_bug_report_needs(capsys, mnist_dir):
                  str(mnist_dir), "t10k-labels-idx1-ubyte.gz:"):
         assert part in printed
     assert printed.count("verified") == 4
+
+
+BLAS = "from mlp_mx import runtime; print(runtime.describe()['BLAS'])"
+
+
+def test_load_prefers_mkl_where_it_is_installed(python):
+    assert "OpenBLAS" in python("-c", BLAS, MLP_MX_BLAS="openblas").stdout
+    try:
+        importlib.metadata.files("mkl")
+    except importlib.metadata.PackageNotFoundError:
+        assert "OpenBLAS" in python("-c", BLAS).stdout
+    else:
+        assert "Math Kernel Library" in python("-c", BLAS).stdout
+
+
+@pytest.mark.parametrize("record", ["libmkl_rt.so.9,,", "elsewhere.py,,", ""])
+def test_load_does_without_an_mkl_that_does_not_load(python, tmp_path, record):
+    info = tmp_path / "mkl-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mkl\nVersion: 1.0\n")
+    (info / "RECORD").write_text(record)
+    (tmp_path / "libmkl_rt.so.9").write_text("no library")
+    repository = runtime.__file__.rsplit("mlp_mx", 1)[0]
+    result = python("-c", BLAS, PYTHONPATH=f"{tmp_path}:{repository}")
+    assert "OpenBLAS" in result.stdout and result.stderr == ""
+
+
+def test_load_refuses_an_unknown_blas(python):
+    result = python("-m", "mlp_mx.train", MLP_MX_BLAS="atlas")
+    assert result.returncode == 2
+    assert result.stderr == "error: MLP_MX_BLAS: expected 'mkl' or 'openblas', found 'atlas'\n"
