@@ -46,8 +46,10 @@ def main():
         loaders = data.load(args.dataset, seed=seed, progress=True)
         rows.append((mlp(*loaders, seed), linear_softmax(*loaders, seed)))
         print(f"{seed:<6}{rows[-1][0]:>8.4f}{rows[-1][1]:>8.4f}", flush=True)
-    print(f"{'mean':<6}{np.mean(rows, axis=0)[0]:>8.4f}{np.mean(rows, axis=0)[1]:>8.4f}")
-    print(f"{loaders[0].name}: the hidden layers are worth {100 * np.subtract(*np.mean(rows, axis=0)):.1f} points")
+    mlp_mean, linear_mean = np.mean(rows, axis=0)
+    print(f"{'mean':<6}{mlp_mean:>8.4f}{linear_mean:>8.4f}")
+    points = 100 * (mlp_mean - linear_mean)
+    print(f"{loaders[0].name}: the hidden layers are worth {points:.1f} points")
 
 
 if __name__ == "__main__":

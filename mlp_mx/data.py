@@ -144,12 +144,11 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     if dataset not in DATASETS:
         raise InputError(f"expected a data set {', '.join(map(repr, DATASETS))}, found {dataset!r}")
     ctx = ctx or mx.cpu()
-    name, (train, test) = _read(dataset, data_dir, progress)
-
-    return (
-        ArrayLoader(name, *_transformed(*train, ctx), batch_size, seed),
-        ArrayLoader(name, *_transformed(*test, ctx), batch_size),
-    )
+    name, halves = _read(dataset, data_dir, progress)
+    # One after the other, so that never both are in memory twice.
+    train_data = ArrayLoader(name, *_transformed(*next(halves), ctx), batch_size, seed)
+    test_data = ArrayLoader(name, *_transformed(*next(halves), ctx), batch_size)
+    return train_data, test_data
 
 
 def _transformed(images, labels, ctx, chunk=200):
@@ -159,15 +158,16 @@ def _transformed(images, labels, ctx, chunk=200):
     for start in range(0, len(labels), chunk):
         part = slice(start, start + chunk)
         data[part], label[part] = transform(images[part], labels[part])
+    data.wait_to_read()  # so that the images can be freed
     return data, label
 
 
 def _read(dataset, data_dir, progress):
-    """The data set's name, and images (NDArray of uint8) and labels of its two halves."""
+    """The data set's name, and an iterator over its halves: uint8 images and labels."""
     if dataset != "glyphs":
         try:
             root = str(fetch.mnist(data_dir, progress))
-            return "MNIST", [gluon.data.vision.MNIST(root, train)[:] for train in (True, False)]
+            return "MNIST", (gluon.data.vision.MNIST(root, train)[:] for train in (True, False))
         except fetch.DownloadError as error:
             if dataset == "mnist":
                 raise
@@ -176,7 +176,7 @@ def _read(dataset, data_dir, progress):
                 f"MNIST's, and no published ones compare with them. {error}",
                 stacklevel=3,
             )
-    return "glyphs", [
+    return "glyphs", (
         (nd.array(images[..., None], dtype=np.uint8), labels)
         for images, labels in glyphs.load(data_dir, progress)
-    ]
+    )

@@ -121,7 +121,8 @@ def _download(names, path, progress):
             _download_file(name, path, answering, problems, progress)
     except OSError as error:
         raise DownloadError(
-            f"{path} lacks MNIST, and cannot be written to: {error.strerror or 'permission denied'}; "
+            f"{path} lacks MNIST, and cannot be written to "
+            f"({error.strerror or 'permission denied'}); "
             "name another folder with --data-dir or MLP_MX_DATA"
         ) from error
 

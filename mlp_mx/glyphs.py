@@ -227,13 +227,14 @@ def generate(split="train", num_examples=None, progress=False):
     """
     num_examples = SIZES[split] if num_examples is None else num_examples
     press = _Press(FONTS[split])
-    images, labels = [], []
-    starts = range(0, num_examples, CHUNK)
-    for start in cli.bar(starts, progress, desc=f"drawing glyphs ({split})"):
-        random = np.random.RandomState([list(SIZES).index(split), start])
-        labels.append(random.permutation(np.arange(CHUNK) % 10).astype(np.uint8))
-        images.append(press.print(labels[-1], random))
-    return np.concatenate(images)[:num_examples], np.concatenate(labels)[:num_examples]
+    num_chunks = -(-num_examples // CHUNK)
+    images = np.empty((num_chunks, CHUNK, SIDE, SIDE), np.uint8)
+    labels = np.empty((num_chunks, CHUNK), np.uint8)
+    for chunk in cli.bar(range(num_chunks), progress, desc=f"drawing glyphs ({split})"):
+        random = np.random.RandomState([list(SIZES).index(split), chunk])
+        labels[chunk] = random.permutation(np.arange(CHUNK) % 10)
+        images[chunk] = press.print(labels[chunk], random)
+    return images.reshape(-1, SIDE, SIDE)[:num_examples], labels.ravel()[:num_examples]
 
 
 def load(data_dir=None, progress=False):

@@ -19,7 +19,7 @@ import numpy as np  # before MXNet: NumPy's own OpenBLAS must not see the kernel
 
 from . import Error, InputError, __version__, cli, fetch
 
-__all__ = ["MXNetLoadError", "blas_kernel", "context", "describe", "load"]
+__all__ = ["MXNetLoadError", "blas_kernel", "context", "describe", "load", "load_mkl"]
 
 # Debian's packages of the system libraries that MXNet's wheel expects to find.
 SYSTEM_PACKAGES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0"}
@@ -61,7 +61,7 @@ def load():
     # issue 21165). `vars`, because NumPy 1.20 to 1.23 warn when the attribute is asked for.
     if "bool" not in vars(np):
         np.bool = bool
-    _load_mkl()
+    load_mkl()
     try:
         with warnings.catch_warnings(), _environment(OPENBLAS_CORETYPE=blas_kernel()):
             warnings.simplefilter("ignore")  # MXNet's use of what NumPy and Python deprecated since
@@ -85,7 +85,7 @@ def _environment(**variables):
 
 
 @functools.lru_cache(maxsize=None)
-def _load_mkl():
+def load_mkl():
     """Load Intel's MKL, if it is installed, so that MXNet's BLAS calls are answered by it.
 
     The dynamic linker looks for ``cblas_sgemm`` in what was loaded for all before it looks in the
@@ -227,7 +227,7 @@ def _gpus():
 
 def _blas_in_use(mx):
     """Name the BLAS library that ``nd.dot`` calls, with the kernel that it chose."""
-    mkl = _load_mkl()
+    mkl = load_mkl()
     if mkl:
         version = ctypes.create_string_buffer(200)
         mkl.MKL_Get_Version_String(version, len(version))
@@ -268,8 +268,8 @@ def describe(data_dir=None):
         facts["MXNet"] = f"{mx.__version__}, {'CUDA' if cuda else 'CPU'} wheel"
         facts["devices"] = f"cpu(0), GPUs: {num_gpus or why_none}"
         facts["BLAS"] = _blas_in_use(mx)
-    relevant = [name for name in ("sse3", "avx", "avx2", "fma", "avx512f") if name in cpu_features()]
-    facts["CPU"] = f"{os.cpu_count()} cores; {' '.join(relevant) or 'features unknown'}"
+    features = [name for name in ("avx", "avx2", "fma", "avx512f") if name in cpu_features()]
+    facts["CPU"] = f"{os.cpu_count()} cores; {' '.join(features) or 'features unknown'}"
     folder = fetch.folder(data_dir)
     facts["data directory"] = str(folder)
     facts.update({f"  {name}": state for name, state in fetch.status(folder).items()})

@@ -15,7 +15,7 @@ __all__ = ["DivergenceError", "Epoch", "SGD", "evaluate_accuracy", "fit", "train
 # wait each time; reading none would let it run ahead of the device, and memory grow with that.
 BATCHES_PER_READ = 50
 # Examples evaluated at once, where they are in memory anyway.
-EVALUATION_BATCH = 1000
+EVALUATION_BATCH = 500
 
 
 class DivergenceError(Error, ArithmeticError):
@@ -198,11 +198,14 @@ def _parser():
     )
     add = parser.add_argument
     add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
-    add("--dataset", default="auto", choices=data.DATASETS, help="MNIST, or digits drawn from fonts; auto is MNIST if it can be had")
+    add("--dataset", default="auto", choices=data.DATASETS,
+        help="MNIST, or glyphs, digits drawn from fonts; auto is MNIST if it can be had")
     add("--data-dir", metavar="DIR", help="folder in which the data set is, or will be, kept")
-    add("--epochs", type=cli.integer(1, 10**6), default=10, metavar="N", help="passes over the data")
+    add("--epochs", type=cli.integer(1, 10**6), default=10, metavar="N",
+        help="passes over the training data")
     add("--batch-size", type=cli.integer(1, 10**6), default=64, metavar="N", help="examples a step")
-    add("--learning-rate", type=cli.number(1e-12, 1e6), default=0.001, metavar="X", help="step size")
+    add("--learning-rate", type=cli.number(1e-12, 1e6), default=0.001, metavar="X",
+        help="step size")
     add("--num-hidden", type=cli.integer(1, 16384), default=256, metavar="N",
         help="units in each of the two hidden layers")
     add("--weight-scale", type=cli.number(0, 1e6), default=0.01, metavar="X",

@@ -11,7 +11,7 @@ EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 
 @pytest.fixture
 def example(python, mnist_dir, monkeypatch, tmp_path):
-    """Run an example for one epoch in an empty folder, without a display; returns what it printed."""
+    """Run an example for one epoch, in an empty folder and without a display."""
     monkeypatch.chdir(tmp_path)
 
     def run(name):

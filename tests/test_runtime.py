@@ -9,6 +9,7 @@ import pytest
 from mlp_mx import InputError, runtime
 from mlp_mx.runtime import mx
 
+BLAS = "from mlp_mx import runtime; print(runtime.describe()['BLAS'])"
 # Names the kernel of the OpenBLAS that NumPy carries, whatever NumPy's build calls its symbols.
 NUMPY_KERNEL = """
 import ctypes, glob, os, numpy
@@ -48,8 +49,8 @@ def test_load_chooses_the_kernel_for_mxnet_alone(python):
 
 @pytest.mark.skipif(runtime.blas_kernel() is None, reason="no kernel to choose on this CPU")
 def test_load_leaves_the_users_kernel_alone(python):
-    code = "from mlp_mx import runtime; print(runtime.describe()['BLAS'])"
-    assert "Sandybridge" in python("-c", code, OPENBLAS_CORETYPE="Sandybridge", MLP_MX_BLAS="openblas").stdout
+    choice = {"OPENBLAS_CORETYPE": "Sandybridge", "MLP_MX_BLAS": "openblas"}
+    assert "Sandybridge" in python("-c", BLAS, **choice).stdout
 
 
 def test_importing_the_package_loads_nothing_heavy(python):
@@ -127,9 +128,6 @@ def test_runtime_command_prints_what_a_bug_report_needs(capsys, mnist_dir):
                  str(mnist_dir), "t10k-labels-idx1-ubyte.gz:"):
         assert part in printed
     assert printed.count("verified") == 4
-
-
-BLAS = "from mlp_mx import runtime; print(runtime.describe()['BLAS'])"
 
 
 def test_load_prefers_mkl_where_it_is_installed(python):

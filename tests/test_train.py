@@ -11,7 +11,8 @@ from mlp_mx.runtime import autograd, nd
 def synthetic(num_examples, seed=0):
     """Sparse random images, labelled by a random linear function of them: something to learn."""
     random = np.random.RandomState(seed)
-    images = random.uniform(0, 1, (num_examples, 784)) * (random.uniform(size=(num_examples, 784)) < 0.2)
+    images = random.uniform(0, 1, (num_examples, 784))
+    images[random.uniform(size=images.shape) > 0.2] = 0
     label = (images @ random.normal(size=(784, 10))).argmax(axis=1)
     return nd.array(images.reshape(-1, 28, 28, 1)), nd.array(label)
 
