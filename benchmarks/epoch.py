@@ -71,14 +71,14 @@ def draw(rows, path):
     others = [rows[name]["total"] for name in shown if name != "chapter"]
     limit = 1.25 * max(others, default=rows[shown[0]]["total"])
     axes.set_xlim(0, limit)
-    for place, name in enumerate(shown):
-        total = rows[name]["total"]
-        inside = total > limit
-        axes.text(min(total, limit) + (-0.01 if inside else 0.01) * limit, place, f"{total:.2f} s",
-                  va="center", ha="right" if inside else "left",
-                  color="white" if inside else "black")
+    for place, end in enumerate(map(sum, zip(train, evaluate))):
+        if end > limit:
+            axes.text(0.99 * limit, place, f"{end:.2f} s, cut off here", va="center", ha="right",
+                      color="white")
+        else:
+            axes.text(end + 0.01 * limit, place, f"{end:.2f} s", va="center")
     axes.set_xlabel("seconds an epoch")
-    axes.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 

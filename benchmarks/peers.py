@@ -78,9 +78,9 @@ class MlpMxFast(MlpMx):
     def __init__(self, *args):
         from mlp_mx import runtime
 
-        super().__init__(*args)
-        if "Math Kernel Library" not in runtime.describe()["BLAS"]:
+        if runtime.load_mkl() is None:
             raise ImportError("mkl")
+        super().__init__(*args)
 
 
 class Chapter:

@@ -8,14 +8,18 @@ module           what is in it
 ===============  =============================================================================
 ``runtime``      makes MXNet 1.9.1 import and run well; ``context("auto")``
 ``fetch``        the four MNIST files: download, verification, where they are kept
+``glyphs``       the embedded data set: digits drawn from fonts
 ``data``         ``transform`` and the gluon DataLoaders
 ``model``        ``init_params``, ``relu``, ``softmax``, the losses, ``net``, ``predict``
 ``train``        ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``, and the command line
+``fast``         what stands behind training and evaluation, to make them fast
 ``published``    the losses and accuracies that the chapter's authors got
-``cli``          what the commands share: argument types, exit codes
+``cli``          what the commands share: argument types, exit codes, progress bars
+``files``        files that are written whole or not at all
 ===============  =============================================================================
 
-``python -m mlp_mx.train`` trains; ``python -m mlp_mx.runtime`` prints what a bug report needs.
+``python -m mlp_mx.train`` trains; ``python -m mlp_mx.runtime`` prints what a bug report needs;
+``python -m mlp_mx.glyphs`` draws the embedded data set.
 Importing ``mlp_mx`` itself loads nothing else.
 """
 

@@ -4,14 +4,16 @@ import argparse
 import functools
 import math
 import os
+import signal
 import sys
+import threading
 import warnings
 
 import tqdm
 
 from . import Error
 
-__all__ = ["ArgumentParser", "bar", "command", "integer", "number"]
+__all__ = ["ArgumentParser", "bar", "command", "integer", "number", "steps"]
 
 INTERRUPTED = 128 + 2  # what a shell reports of a process that SIGINT ended
 
@@ -74,6 +76,43 @@ def bar(iterable=None, show=True, **options):
     return tqdm.tqdm(iterable, leave=False, disable=disable, **options)
 
 
+def steps(iterable, show=True, **options):
+    """Pass on the items of an iterable under a `bar`, and stop between two of them at Ctrl-C."""
+    for item in bar(iterable, show, **options):
+        if _Interrupt.pending:
+            raise KeyboardInterrupt
+        yield item
+
+
+class _Interrupt:
+    """Handles Ctrl-C so that it is not lost, for as long as a command runs.
+
+    Python's own handler raises an exception wherever the program happens to be. In MXNet that is
+    often a destructor of an array, where exceptions are dropped; so there, `steps` raises it later.
+    """
+
+    pending = False
+
+    def __enter__(self):
+        _Interrupt.pending = False
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, signum, frame):
+        _Interrupt.pending = True
+        while frame:
+            if frame.f_globals.get("__name__", "").startswith("mxnet."):
+                return
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    def __exit__(self, error_type, *_):
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._previous)
+        if _Interrupt.pending and error_type is None:
+            raise KeyboardInterrupt
+
+
 def _show_warning(message, *args, **kwargs):
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
@@ -87,7 +126,7 @@ def command(main):
     @functools.wraps(main)
     def run(argv=None):
         try:
-            with warnings.catch_warnings():
+            with _Interrupt(), warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 main(argv)
             sys.stdout.flush()

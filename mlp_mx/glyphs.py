@@ -230,7 +230,7 @@ def generate(split="train", num_examples=None, progress=False):
     num_chunks = -(-num_examples // CHUNK)
     images = np.empty((num_chunks, CHUNK, SIDE, SIDE), np.uint8)
     labels = np.empty((num_chunks, CHUNK), np.uint8)
-    for chunk in cli.bar(range(num_chunks), progress, desc=f"drawing glyphs ({split})"):
+    for chunk in cli.steps(range(num_chunks), progress, desc=f"drawing glyphs ({split})"):
         random = np.random.RandomState([list(SIZES).index(split), chunk])
         labels[chunk] = random.permutation(np.arange(CHUNK) % 10)
         images[chunk] = press.print(labels[chunk], random)

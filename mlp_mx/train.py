@@ -115,7 +115,7 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
     losses = _Losses(epoch)
     num_examples = 0
     with fast.training(params) as network:
-        for X, label in cli.bar(train_data, progress, desc=f"epoch {epoch}", unit="batch"):
+        for X, label in cli.steps(train_data, progress, desc=f"epoch {epoch}", unit="batch"):
             with autograd.record():
                 loss = network.loss(X, label)
             loss.backward()
