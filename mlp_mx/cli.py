@@ -94,7 +94,6 @@ class _Interrupt:
     pending = False
 
     def __enter__(self):
-        _Interrupt.pending = False
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._handle)
 
@@ -109,7 +108,8 @@ class _Interrupt:
     def __exit__(self, error_type, *_):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._previous)
-        if _Interrupt.pending and error_type is None:
+        pending, _Interrupt.pending = _Interrupt.pending, False
+        if pending and error_type is None:
             raise KeyboardInterrupt
 
 

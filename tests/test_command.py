@@ -106,6 +106,7 @@ def test_ctrl_c_inside_mxnet_waits_for_the_next_step(capsys):
     assert main() == 130
     assert reached == [0, "end", 1, "end", 2, "end"]
     assert capsys.readouterr().err == "interrupted\n"
+    assert list(cli.steps(range(3))) == [0, 1, 2]  # it is over
 
 
 def test_a_closed_pipe_ends_the_run_without_a_traceback(training):
