@@ -12,7 +12,7 @@ from mlp_mx import fetch
 @pytest.fixture(scope="session")
 def mnist_dir():
     """The folder of the four MNIST files, which tests never download."""
-    folder = fetch.folder().resolve()
+    folder = fetch.folder()
     wrong = {name: state for name, state in fetch.status(folder).items() if state != "verified"}
     if wrong:
         message = f"no MNIST in {folder}: `python -m mlp_mx.train` gets it, or set MLP_MX_DATA"
