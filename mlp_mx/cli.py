@@ -88,7 +88,8 @@ class _Interrupt:
     """Handles Ctrl-C so that it is not lost, for as long as a command runs.
 
     Python's own handler raises an exception wherever the program happens to be. In MXNet that is
-    often a destructor of an array, where exceptions are dropped; so there, `steps` raises it later.
+    often a destructor of an array, where exceptions are dropped; so there, `steps` raises it later,
+    or the next Ctrl-C does at once.
     """
 
     pending = False
@@ -98,8 +99,8 @@ class _Interrupt:
             self._previous = signal.signal(signal.SIGINT, self._handle)
 
     def _handle(self, signum, frame):
-        _Interrupt.pending = True
-        while frame:
+        again, _Interrupt.pending = _Interrupt.pending, True
+        while frame and not again:
             if frame.f_globals.get("__name__", "").startswith("mxnet."):
                 return
             frame = frame.f_back

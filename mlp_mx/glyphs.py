@@ -15,7 +15,6 @@ import os
 import pathlib
 import struct
 import sys
-import zipfile
 
 import numpy as np
 
@@ -256,7 +255,7 @@ def load(data_dir=None, progress=False):
     path = folder / f"glyphs-{VERSION}.npz"
     try:
         return _read(path)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # absent, or damaged
+    except Exception:  # it is absent, or damaged in one of the many ways of a ZIP archive
         splits = {split: generate(split, progress=progress) for split in SIZES}
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

@@ -243,7 +243,7 @@ def _blas_in_use(mx):
         )
 
 
-def describe(data_dir=None):
+def describe():
     """What a bug report needs to say about this machine.
 
     Returns
@@ -270,7 +270,7 @@ def describe(data_dir=None):
         facts["BLAS"] = _blas_in_use(mx)
     features = [name for name in ("avx", "avx2", "fma", "avx512f") if name in cpu_features()]
     facts["CPU"] = f"{os.cpu_count()} cores; {' '.join(features) or 'features unknown'}"
-    folder = fetch.folder(data_dir)
+    folder = fetch.folder()
     facts["data directory"] = str(folder)
     facts.update({f"  {name}": state for name, state in fetch.status(folder).items()})
     return facts
