@@ -8,16 +8,16 @@ import argparse
 
 import matplotlib.pyplot as plt
 
-from mlp_mx import data, model, runtime, train
+from mlp_mx import cli, data, model, runtime, train
 from mlp_mx.runtime import gluon, nd
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--epochs", type=int, default=2)
+parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
 epochs = parser.parse_args().epochs
 
 ctx = runtime.context("auto")
 train_data, test_data = data.load("mnist", progress=True)
-params = model.init_params(ctx=ctx)
+params = model.init_params(seed=0, ctx=ctx)
 for record in train.fit(params, train_data, test_data, epochs=epochs):
     print(f"Epoch {record.epoch}. Test_acc {record.test_accuracy:.4f}")
 

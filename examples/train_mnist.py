@@ -5,11 +5,11 @@ Runs from anywhere: python examples/train_mnist.py --epochs 3
 
 import argparse
 
-from mlp_mx import data, model, runtime, train
+from mlp_mx import cli, data, model, runtime, train
 from mlp_mx.runtime import autograd, nd
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--epochs", type=int, default=10)
+parser.add_argument("--epochs", type=cli.integer(1, 1000), default=10)
 epochs = parser.parse_args().epochs
 
 # Set contexts

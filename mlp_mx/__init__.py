@@ -13,6 +13,7 @@ module           what is in it
 ``model``        ``init_params``, ``relu``, ``softmax``, the losses, ``net``, ``predict``
 ``train``        ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``, and the command line
 ``fast``         what stands behind training and evaluation, to make them fast
+``checkpoint``   ``save`` and ``load``, to ``.npz`` and to MXNet's ``.params``
 ``published``    the losses and accuracies that the chapter's authors got
 ``cli``          what the commands share: argument types, exit codes, progress bars
 ``files``        files that are written whole or not at all

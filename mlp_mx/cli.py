@@ -130,15 +130,18 @@ def command(main):
             with _Interrupt(), warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 main(argv)
-            sys.stdout.flush()
+            if sys.stdout:
+                sys.stdout.flush()
             return 0
         except Error as error:
             message, code = f"error: {error}", error.exit_code
         except KeyboardInterrupt:
             message, code = "interrupted", INTERRUPTED
-        except BrokenPipeError:  # the reader has seen enough, as in `… | head -1`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
+        except OSError as error:  # most likely standard output is full, or nobody reads it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor fails again
+            if isinstance(error, BrokenPipeError):  # the reader has seen enough, as `head -1` has
+                return 1
+            message, code = f"error: {error}", 1
         print(message, file=sys.stderr)
         return code
 

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from . import InputError, fetch, glyphs
+from . import InputError, cli, fetch, glyphs
 from .runtime import gluon, mx, nd
 
 __all__ = ["ArrayLoader", "DATASETS", "load", "transform"]
@@ -43,6 +43,7 @@ class ArrayLoader(gluon.data.DataLoader):
     data : NDArray, float32, shape (num_examples, …)
     label : NDArray, float32, shape (num_examples,)
     batch_size : int
+        1 or more.
     seed : int, optional
         Shuffle: each epoch's order then depends on this seed and on the epoch's number, which
         `set_epoch` sets, and on nothing else. By default examples come in their own order.
@@ -55,6 +56,8 @@ class ArrayLoader(gluon.data.DataLoader):
     """
 
     def __init__(self, name, data, label, batch_size, seed=None):
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"expected a batch size of 1 or more, found {batch_size!r}")
         self.name = name
         self.data = data
         self.label = label
@@ -121,8 +124,8 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     data_dir : path-like, optional
         Where the data are kept; by default as `mlp_mx.fetch.folder` says.
     batch_size : int, default 64
-    seed : int, default 0
-        Of the order of the training examples.
+    seed : int or None, default 0
+        Of the order of the training examples; None leaves them in their own.
     ctx : mxnet.Context, optional
         Device that the data are loaded to; by default the CPU.
     progress : bool, default False
@@ -131,13 +134,14 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     Returns
     -------
     train_data, test_data : ArrayLoader
-        Training data shuffled, test data not. They yield ``(data, label)``: float32 NDArrays of
-        shape (batch, 28, 28, 1) with values in [0, 1], and of shape (batch,).
+        Training data in random order, test data in their own. They yield ``(data, label)``:
+        float32 NDArrays of shape (batch, 28, 28, 1) with values in [0, 1], and of shape (batch,).
 
     Raises
     ------
     InputError
-        If the name is none of these, or the data directory cannot be read.
+        If the name is none of these, the batch size less than 1, or the data directory no
+        readable folder.
     mlp_mx.fetch.DownloadError
         If MNIST was asked for, is not there, and cannot be had.
     """
@@ -155,7 +159,7 @@ def _transformed(images, labels, ctx, chunk=200):
     """`transform` everything, some at a time, because its float32 temporaries are large."""
     data = nd.empty(images.shape, ctx)
     label = nd.empty(labels.shape, ctx)
-    for start in range(0, len(labels), chunk):
+    for start in cli.steps(range(0, len(labels), chunk), show=False):
         part = slice(start, start + chunk)
         data[part], label[part] = transform(images[part], labels[part])
     data.wait_to_read()  # so that the images can be freed

@@ -16,6 +16,7 @@ import itertools
 
 import numpy as np
 
+from . import cli
 from .runtime import autograd, mx, nd
 
 __all__ = ["Network", "count_correct", "training"]
@@ -66,7 +67,8 @@ class Network:
     def loss(self, X, label):
         """The loss of a batch, summed, in nats: NDArray of shape (1,).
 
-        Unlike the chapter's ``nansum``, it is NaN if one of the examples' losses is.
+        Labels are indices from 0 to num_outputs - 1; others count as the nearest of these. Unlike
+        the chapter's ``nansum``, the sum is NaN if one of the examples' losses is.
         """
         arguments = [self._flatten(X), label.as_in_context(self.ctx), *self._values]
         return self._loss(*[arguments[i] for i in self._order])
@@ -121,7 +123,7 @@ def count_correct(batches, params):
     queues = [mx.cpu(0), mx.cpu(1)] if ctx.device_type == "cpu" else [ctx]
     networks = [Network(params, queue) for queue in queues]
     correct, seen = [], 0
-    for (X, label), network in zip(batches, itertools.cycle(networks)):
+    for (X, label), network in zip(cli.steps(batches, show=False), itertools.cycle(networks)):
         correct.append(nd.sum(network.predict(X) == label.as_in_context(network.ctx)))
         seen += len(label)
         if len(correct) > 4:  # else the copies of all batches would be made, and held, at once

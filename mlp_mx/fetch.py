@@ -108,17 +108,17 @@ def mnist(data_dir=None, progress=False):
         if state.startswith("unreadable"):
             raise InputError(f"{path / name} is {state}; mend that, or use --data-dir")
     if wanted:
-        _download(list(wanted), path, progress)
+        _download(wanted, path, progress)
     return path
 
 
-def _download(names, path, progress):
+def _download(wanted, path, progress):
     mirrors = _mirrors()
-    problems = _silent_mirrors(mirrors, names[0])
+    problems = _silent_mirrors(mirrors, next(iter(wanted)))
     answering = collections.deque(mirror for mirror in mirrors if mirror not in problems)
     try:
-        for name in names:
-            _download_file(name, path, answering, problems, progress)
+        for name, state in wanted.items():
+            _download_file(name, state, path, answering, problems, progress)
     except OSError as error:
         raise DownloadError(
             f"{path} lacks MNIST, and cannot be written to "
@@ -134,7 +134,7 @@ def _mirrors():
         return MIRRORS
     if not own.startswith(("http://", "https://")):
         raise InputError(f"MLP_MX_MIRROR: expected a URL that begins with http, found {own!r}")
-    return (own.rstrip("/") + "/", *MIRRORS)
+    return tuple(dict.fromkeys((own.rstrip("/") + "/", *MIRRORS)))  # it may be one of these
 
 
 def _silent_mirrors(mirrors, name):
@@ -168,7 +168,7 @@ def _silent_mirrors(mirrors, name):
     return dict(problems)
 
 
-def _download_file(name, path, mirrors, problems, progress):
+def _download_file(name, state, path, mirrors, problems, progress):
     """Try the mirrors in turn until one delivers; that one stays in front for the next file."""
     import requests
 
@@ -186,7 +186,7 @@ def _download_file(name, path, mirrors, problems, progress):
                 mirrors.rotate(-1)
     tried = "; ".join(f"{mirror} {problem}" for mirror, problem in problems.items())
     raise DownloadError(
-        f"{name} could not be downloaded to {path}: {tried}. Put {', '.join(FILES)} there, "
+        f"{name} ({state}) could not be downloaded to {path}: {tried}. Put {', '.join(FILES)} there, "
         "or name their folder with --data-dir or MLP_MX_DATA, "
         "or name the URL of a folder that has them with MLP_MX_MIRROR"
     )
@@ -227,4 +227,6 @@ def _reason(error):
         return "cut the connection"
     if isinstance(error, requests.RequestException):
         return "could not be reached"
-    return "sent a file with the wrong SHA-256"
+    if isinstance(error, ValueError):
+        return "sent a file with the wrong SHA-256"
+    return f"failed ({type(error).__name__})"

@@ -9,12 +9,12 @@ through a random rotation, shear, scale and elastic warp; how near to the outlin
 what makes it white, so that stroke weight and blur are an offset and a factor.
 """
 
-import contextlib
 import gzip
 import os
 import pathlib
 import struct
 import sys
+import warnings
 
 import numpy as np
 
@@ -216,7 +216,7 @@ def generate(split="train", num_examples=None, progress=False):
     images : ndarray of uint8, shape (num_examples, 28, 28)
         0 is black, 255 is white.
     labels : ndarray of uint8, shape (num_examples,)
-        Each digit as often as any other, in random order.
+        In random order; among each 500, each digit as often as any other.
 
     Notes
     -----
@@ -224,6 +224,8 @@ def generate(split="train", num_examples=None, progress=False):
     the end; a difference of a few units in the last place, such as another library's sine may make,
     changes a pixel with a probability of about 1e-13.
     """
+    if split not in SIZES:
+        raise InputError(f"expected a split {' or '.join(map(repr, SIZES))}, found {split!r}")
     num_examples = SIZES[split] if num_examples is None else num_examples
     press = _Press(FONTS[split])
     num_chunks = -(-num_examples // CHUNK)
@@ -242,7 +244,7 @@ def load(data_dir=None, progress=False):
     Parameters
     ----------
     data_dir : path-like, optional
-        See `mlp_mx.fetch.folder`. Where it cannot be written to, nothing is kept.
+        See `mlp_mx.fetch.folder`. Where it cannot be written to, nothing is kept, with a warning.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
 
@@ -250,18 +252,28 @@ def load(data_dir=None, progress=False):
     -------
     (train_images, train_labels), (test_images, test_labels)
         As `generate` returns them.
+
+    Raises
+    ------
+    InputError
+        If the data directory is something else than a folder.
     """
     folder = fetch.folder(data_dir)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; name another one with --data-dir")
     path = folder / f"glyphs-{VERSION}.npz"
     try:
         return _read(path)
     except Exception:  # it is absent, or damaged in one of the many ways of a ZIP archive
         splits = {split: generate(split, progress=progress) for split in SIZES}
-    with contextlib.suppress(OSError):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             np.savez(file, **{f"{split}_{kind}": array for split, arrays in splits.items()
                               for kind, array in zip(("images", "labels"), arrays)})
+    except OSError as error:
+        warnings.warn(f"glyphs cannot be kept in {folder} ({error.strerror}), and will be drawn "
+                      "anew each time", stacklevel=2)
     return splits["train"], splits["test"]
 
 
@@ -275,21 +287,21 @@ def _read(path):
     return splits
 
 
-def contact_sheet(images, labels, columns=20):
-    """Lay out the first images of each digit, one digit a row.
+def contact_sheet(images, labels):
+    """Lay out the first twenty images of each digit, one digit a row.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (n, 28, 28)
     labels : ndarray of uint8, shape (n,)
-    columns : int, default 20
+        At least twenty of each digit.
 
     Returns
     -------
-    ndarray of uint8, shape (560, 56 * columns)
+    ndarray of uint8, shape (560, 1120)
         Two by two pixels for one.
     """
-    rows = [np.hstack(images[labels == digit][:columns]) for digit in range(10)]
+    rows = [np.hstack(images[labels == digit][:20]) for digit in range(10)]
     return np.vstack(rows).repeat(2, axis=0).repeat(2, axis=1)
 
 
@@ -299,29 +311,33 @@ def write_mnist_files(folder, splits):
     Parameters
     ----------
     folder : path-like
-        Made if need be. Nothing in it is overwritten.
+        Made if need be. No other file than these is overwritten.
     splits
         What `load` returns.
 
     Raises
     ------
     InputError
-        If one of the files exists, or the folder cannot be written to.
+        If a file has one of the names and other content, or the folder cannot be written to.
     """
-    folder = pathlib.Path(folder)
-    arrays = [array for split in splits for array in split]
+    folder = pathlib.Path(folder).expanduser()
+    contents = [_mnist_format(array) for split in splits for array in split]
     paths = [folder / name for name in fetch.FILES]  # in the same order
-    for path in paths:
-        if path.exists():
-            raise InputError(f"{path} exists, and may be MNIST's own; name another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, array in zip(paths, arrays):
-            header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)  # 8: uint8
+        for path, content in zip(paths, contents):
+            if path.exists() and path.read_bytes() != content:
+                raise InputError(f"{path} exists, and may be MNIST's own; name another folder")
+        for path, content in zip(paths, contents):
             with whole_file(path) as file:
-                file.write(gzip.compress(header + array.tobytes(), compresslevel=6, mtime=0))
+                file.write(content)
     except OSError as error:
         raise InputError(f"{folder} cannot be written to: {error.strerror}") from error
+
+
+def _mnist_format(array):
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)  # 8 stands for uint8
+    return gzip.compress(header + array.tobytes(), compresslevel=6, mtime=0)
 
 
 @cli.command
@@ -338,6 +354,8 @@ def main(argv=None):
     parser.add_argument("--write", metavar="DIR",
                         help="also write the whole data set there, as four files in MNIST's format")
     args = parser.parse_args(argv)
+    if not args.sheet.endswith(".png"):
+        raise InputError(f"expected a file name that ends in .png, found {args.sheet!r}")
     splits = load(args.data_dir, progress=True)
     from matplotlib.image import imsave
 
@@ -348,7 +366,7 @@ def main(argv=None):
     except OSError as error:
         raise InputError(f"{args.sheet} cannot be written: {error.strerror}") from error
     print(f"{args.sheet}: the first 20 of each digit, {args.split}")
-    if args.write:
+    if args.write is not None:
         write_mnist_files(args.write, splits)
         print(f"{args.write}: {', '.join(fetch.FILES)}")
 

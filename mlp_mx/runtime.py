@@ -40,6 +40,11 @@ def __getattr__(name):
         # Nobody is there to catch it, and a traceback would bury the one line that helps.
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        if not _is_command():
+            raise
+        print("interrupted", file=sys.stderr)
+        sys.exit(cli.INTERRUPTED)
     return mx if name == "mx" else getattr(mx, name)
 
 

@@ -18,8 +18,11 @@ BATCHES_PER_READ = 50
 EVALUATION_BATCH = 500
 
 
+DIVERGED = "training diverged; try a smaller --learning-rate, --batch-size or --weight-scale"
+
+
 class DivergenceError(Error, ArithmeticError):
-    """The loss is not a finite number any more."""
+    """The loss, or a parameter, is not a finite number any more."""
 
 
 class Epoch(NamedTuple):
@@ -108,7 +111,7 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
     Raises
     ------
     DivergenceError
-        If the loss of a batch is not finite.
+        If the loss of a batch is not finite, or a parameter after the last batch.
     """
     if hasattr(train_data, "set_epoch"):
         train_data.set_epoch(epoch)
@@ -124,7 +127,10 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
             num_examples += len(label)
     if not num_examples:
         raise ValueError("expected at least one example to train on, found none")
-    return losses.total() / num_examples
+    mean_loss = losses.total() / num_examples
+    if not all(np.isfinite(param.asnumpy()).all() for param in params):
+        raise DivergenceError(f"a parameter is not finite after epoch {epoch}: {DIVERGED}")
+    return mean_loss
 
 
 class _Losses:
@@ -138,19 +144,21 @@ class _Losses:
     def append(self, loss):
         self._unread.append(loss)
         if len(self._unread) == BATCHES_PER_READ:
-            self.total()
+            self._read_and_check()
 
     def total(self):
+        self._read_and_check()
+        return float(np.sum(self._read, dtype=np.float64))
+
+    def _read_and_check(self):
         if self._unread:
             self._read.extend(nd.concat(*self._unread, dim=0).asnumpy())
             self._unread.clear()
         wrong = np.flatnonzero(~np.isfinite(self._read))
         if len(wrong):
             raise DivergenceError(
-                f"the loss is not finite in epoch {self._epoch}, batch {wrong[0]}: training "
-                "diverged; try a smaller --learning-rate, --batch-size or --weight-scale"
+                f"the loss is not finite in epoch {self._epoch}, batch {wrong[0]}: {DIVERGED}"
             )
-        return float(np.sum(self._read, dtype=np.float64))
 
 
 def fit(
@@ -223,7 +231,7 @@ def _summary(record, name):
         return f"{line} (not MNIST; no published accuracy compares with it)"
     epoch = min(record.epoch, len(published.RUNS[0]) - 1)
     accuracies = " and ".join(f"{run[epoch][2]:.4f}" for run in published.RUNS)
-    return f"{line} (published, after epoch {epoch}: {accuracies})"
+    return f"{line} (published for the chapter's settings: {accuracies})"
 
 
 @cli.command

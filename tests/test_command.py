@@ -24,7 +24,7 @@ def test_main_prints_the_chapters_line_and_the_published_result(capsys, mnist_di
     assert re.fullmatch(
         r"MNIST: 60000 training and 10000 test examples, on cpu\(0\)\n" + EPOCH +
         r"MNIST test accuracy after epoch 0: 0\.\d{4} "
-        r"\(published, after epoch 0: 0\.8787 and 0\.8877\)\n", printed)
+        r"\(published for the chapter's settings: 0\.8787 and 0\.8877\)\n", printed)
     assert errors == ""  # no bar where there is no terminal
 
 

@@ -75,6 +75,12 @@ def test_load_gives_what_gluons_own_loader_gives(mnist_dir):
     assert sorted(labels(train_data)) == sorted(mnist[:][1].tolist())
 
 
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5])
+def test_array_loader_refuses_other_batch_sizes(batch_size):
+    with pytest.raises(InputError, match="expected a batch size of 1 or more"):
+        loader(batch_size=batch_size)
+
+
 def test_load_refuses_an_unknown_data_set():
     with pytest.raises(InputError, match="found 'cifar'"):
         data.load("cifar")

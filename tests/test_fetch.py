@@ -244,6 +244,11 @@ def test_mnist_says_what_is_wrong_with_the_folder(server, monkeypatch, tmp_path)
         fetch.mnist("/proc/mnist")
 
 
+def test_mnist_takes_a_mirror_that_it_knows_already(server, monkeypatch, tmp_path):
+    use(monkeypatch, server, "good", "good")
+    assert contents(fetch.mnist(tmp_path)) == FILES
+
+
 def test_mnist_refuses_a_mirror_that_is_no_url(monkeypatch, tmp_path):
     monkeypatch.setenv("MLP_MX_MIRROR", "/srv/mnist")
     with pytest.raises(InputError, match="MLP_MX_MIRROR.*'/srv/mnist'"):

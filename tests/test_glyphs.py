@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import struct
 
 import matplotlib.image
@@ -94,15 +95,22 @@ def test_load_draws_again_what_is_damaged(folder, splits, tmp_path, damage):
                              for split in ("train", "test") for kind in ("images", "labels")})
     else:
         damaged.mkdir()
-    train, test = glyphs.load(tmp_path)
+    if damage == "folder":  # which is in the way
+        with pytest.warns(UserWarning, match="Is a directory"):
+            train, test = glyphs.load(tmp_path)
+    else:
+        train, test = glyphs.load(tmp_path)
     assert (train[0] == splits["train"][0]).all() and (test[1] == splits["test"][1]).all()
-    if damage != "folder":  # which is in the way
+    if damage != "folder":
         assert kept.read_bytes() == damaged.read_bytes()
 
 
 def test_load_works_where_nothing_can_be_kept(splits):
-    train, _ = glyphs.load("/proc/mlp_mx")
+    with pytest.warns(UserWarning, match="cannot be kept in /proc/mlp_mx"):
+        train, _ = glyphs.load("/proc/mlp_mx")
     assert (train[0] == splits["train"][0]).all()
+    with pytest.raises(InputError, match="not a folder"):
+        glyphs.load("/dev/null")
 
 
 def test_auto_takes_mnist_that_is_there(mnist_dir, no_network):
@@ -142,8 +150,11 @@ def test_write_mnist_files_writes_what_gluon_reads(splits, tmp_path, monkeypatch
         images, labels = gluon.data.vision.MNIST(str(tmp_path / "new"), train)[:]
         assert (images.asnumpy()[..., 0] == splits[split][0]).all()
         assert (labels == splits[split][1]).all()
-    with pytest.raises(InputError, match="exists"):
+    glyphs.write_mnist_files(tmp_path / "new", (splits["train"], splits["test"]))  # no change
+    (tmp_path / "new" / "t10k-images-idx3-ubyte.gz").write_bytes(b"MNIST")
+    with pytest.raises(InputError, match="t10k-images-idx3-ubyte.gz exists"):
         glyphs.write_mnist_files(tmp_path / "new", (splits["train"], splits["test"]))
+    assert (tmp_path / "new" / "t10k-images-idx3-ubyte.gz").read_bytes() == b"MNIST"
 
 
 def test_command_draws_the_contact_sheet(folder, splits, tmp_path, capsys):
@@ -158,10 +169,20 @@ def test_command_draws_the_contact_sheet(folder, splits, tmp_path, capsys):
     assert "20 of each digit" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["/nowhere/sheet.png"], ["--write", "/proc/glyphs"]])
-def test_command_says_what_cannot_be_written(folder, arguments, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("arguments, complaint", [
+    (["/nowhere/sheet.png"], "cannot be written: No such file"),
+    (["folder.png"], "cannot be written: Is a directory"),
+    (["pipe.png"], "cannot be written: Not a regular file"),
+    (["sheet.jpg"], "ends in .png"),
+    (["--write", "/proc/glyphs"], "cannot be written"),
+])
+def test_command_says_what_cannot_be_written(
+    folder, arguments, complaint, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.png")
+    os.mkdir("folder.png")
     assert glyphs.main([*arguments, "--data-dir", str(folder)]) == 2
     errors = capsys.readouterr().err
     assert errors.startswith("error: ") and errors.count("\n") == 1
-    assert "cannot be written" in errors
+    assert complaint in errors

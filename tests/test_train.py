@@ -106,6 +106,13 @@ def test_diverging_training_stops_at_the_batch():
         train.train_epoch(model.init_params(seed=0), batches, 0.001, epoch=7)
 
 
+def test_diverging_in_the_last_batch_is_seen():
+    X, label = synthetic(64)
+    params = model.init_params(weight_scale=1, seed=0)
+    with pytest.raises(train.DivergenceError, match="parameter is not finite after epoch 0"):
+        train.train_epoch(params, [(X, label)], 3e38)
+
+
 @pytest.fixture(scope="module", params=[0, 1])
 def ten_epochs(request, mnist_dir):
     """The chapter's run, under two seeds."""

@@ -1,0 +1,224 @@
+"""Parameters in files: `save` and `load`, in NumPy's ``.npz`` and in MXNet's ``.params``.
+
+Files are written whole or not at all. What is read is checked, down to the last bit, before it is
+used: an archive's CRCs, or the digest that `save` appends to a ``.params`` file, where MXNet does
+not look; names, shapes and how they fit together, dtype, finiteness. Nothing is unpickled, and no
+memory is taken because a file says so.
+"""
+
+import hashlib
+import io
+import json
+import os
+import struct
+import tempfile
+import warnings
+import zipfile
+
+import numpy as np
+
+from . import InputError, __version__
+from .files import whole_file
+from .runtime import mx, nd
+
+__all__ = ["CheckpointError", "load", "save"]
+
+NAMES = ("W1", "b1", "W2", "b2", "W3", "b3")
+MAX_BYTES = 2 << 30  # of one file; 16 384 hidden units, the most that can be trained, take half
+# What `save` appends to a .params file: this, and the SHA-256 of all that stands before.
+DIGEST_MARK = b"mlp_mx-sha256:"
+
+
+class CheckpointError(InputError):
+    """A file that cannot be read or written as a checkpoint."""
+
+
+def save(path, params, **metadata):
+    """Write parameters to a file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Ends in ``.npz`` (readable by anyone with NumPy) or ``.params`` (MXNet's own format).
+    params : list of NDArray
+        ``[W1, b1, W2, b2, W3, b3]``, on any device.
+    **metadata
+        What `load` is to return beside them: anything that JSON can hold. The versions of the
+        package and of MXNet are added.
+
+    Raises
+    ------
+    CheckpointError
+        If the path ends otherwise, or cannot be written to.
+    """
+    write = _format(path)[0]
+    arrays = {name: param.asnumpy() for name, param in zip(NAMES, params)}
+    metadata = json.dumps({"mlp_mx": __version__, "mxnet": mx.__version__, **metadata})
+    try:
+        with whole_file(path) as file:
+            write(file, arrays, metadata)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def load(path, ctx=None):
+    """Read what `save` has written.
+
+    Parameters
+    ----------
+    path : path-like
+    ctx : mxnet.Context, optional
+        Device to load to; by default the CPU.
+
+    Returns
+    -------
+    params : list of NDArray, float32
+        ``[W1, b1, W2, b2, W3, b3]``, with gradients attached.
+    metadata : dict
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, or if anything in it is not as it was written.
+
+    Warns
+    -----
+    UserWarning
+        If a ``.params`` file has no digest, so that damage to its numbers cannot be seen.
+    """
+    read = _format(path)[1]
+    try:
+        if os.path.getsize(path) > MAX_BYTES:
+            raise CheckpointError(f"expected at most {MAX_BYTES} bytes")
+        with open(path, "rb") as file:
+            arrays, metadata = read(file)
+        _check(arrays)
+        metadata = json.loads(metadata)
+        if not isinstance(metadata, dict):
+            raise CheckpointError("its metadata are not a JSON object")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # a damaged file can make what decodes it raise anything
+        raise CheckpointError(f"{path} is damaged, or no checkpoint of this package: {error}; "
+                              "use another copy of it") from error
+    params = [nd.array(arrays[name], ctx or mx.cpu()) for name in NAMES]
+    for param in params:
+        param.attach_grad()
+    return params, metadata
+
+
+def _format(path):
+    suffix = os.path.splitext(os.fspath(path))[1]
+    if suffix not in FORMATS:
+        raise CheckpointError(f"expected a file name that ends in .npz or .params, found {path}")
+    return FORMATS[suffix]
+
+
+def _check(arrays):
+    """Raise an error unless these are the parameters of a network with two hidden layers."""
+    if set(arrays) != set(NAMES):
+        raise CheckpointError(f"expected the arrays {', '.join(NAMES)}, found {', '.join(arrays)}")
+    shapes = [arrays[name].shape for name in NAMES]
+    (num_inputs, num_hidden), num_outputs = (shapes[0] + (0, 0))[:2], (shapes[5] + (0,))[0]
+    expected = [(num_inputs, num_hidden), (num_hidden,), (num_hidden, num_hidden), (num_hidden,),
+                (num_hidden, num_outputs), (num_outputs,)]
+    if shapes != expected:
+        raise CheckpointError(f"the shapes {shapes} do not fit together")
+    for name in NAMES:
+        if arrays[name].dtype != np.float32:
+            raise CheckpointError(f"{name} is {arrays[name].dtype}, not float32")
+        if not np.isfinite(arrays[name]).all():
+            raise CheckpointError(f"{name} has values that are not finite")
+
+
+def _write_npz(file, arrays, metadata):
+    np.savez(file, metadata=np.array(metadata), **arrays)
+
+
+def _read_npz(file):
+    with zipfile.ZipFile(file) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        names = sorted(f"{name}.npy" for name in (*NAMES, "metadata"))
+        if sorted(member.filename for member in archive.infolist()) != names:
+            raise CheckpointError(f"expected {', '.join(names)}, found {', '.join(members)}")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
+            raise CheckpointError("its members are compressed")  # to who knows what size
+        arrays = {name[:-len(".npy")]: _parse_npy(archive.read(name)) for name in names}
+    metadata = arrays.pop("metadata")
+    return arrays, str(metadata)
+
+
+def _parse_npy(content):
+    """The array in an ``.npy`` file; `numpy.load` would allocate whatever shape the file claims."""
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise CheckpointError("it has an array in another version of NumPy's format")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    if fortran_order:
+        raise CheckpointError("it has an array in Fortran's order")
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape)
+
+
+def _write_params(file, arrays, metadata):
+    arrays = {**arrays, "metadata": np.frombuffer(metadata.encode(), np.uint8)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "params")
+        nd.save(path, {name: nd.array(array, dtype=array.dtype) for name, array in arrays.items()})
+        with open(path, "rb") as written:
+            content = written.read()
+    file.write(content + DIGEST_MARK + hashlib.sha256(content).digest())
+
+
+def _read_params(file):
+    content = file.read()
+    end = len(content) - len(DIGEST_MARK) - hashlib.sha256().digest_size
+    digest = content[max(end, 0):]
+    if digest.startswith(DIGEST_MARK):
+        content = content[:end]
+        if hashlib.sha256(content).digest() != digest[len(DIGEST_MARK):]:
+            raise CheckpointError("its SHA-256 is not the one that was written")
+    else:
+        warnings.warn(f"{file.name} has no digest, so that damage to its numbers cannot be seen",
+                      stacklevel=3)
+    arrays = _parse_params(content)
+    metadata = arrays.pop("metadata", np.frombuffer(b"{}", np.uint8))
+    return arrays, metadata.tobytes().decode()
+
+
+def _parse_params(content):
+    """The named arrays of an MXNet 1.x file, whose reader in MXNet trusts what it reads.
+
+    The format is that of ``NDArray::Save``, in ``src/ndarray/ndarray.cc`` of apache/mxnet.
+    """
+    position = 0
+
+    def take(layout):
+        nonlocal position
+        values = struct.unpack_from(f"<{layout}", content, position)
+        position += struct.calcsize(f"<{layout}")
+        return values
+
+    magic, _, count = take("QQQ")
+    if magic != 0x112 or count > len(NAMES) + 1:
+        raise CheckpointError("this is not the beginning of such a file")
+    arrays = []
+    for _ in range(count):
+        magic, storage, ndim = take("IiI")
+        if magic != 0xF993FAC9 or storage != 0 or ndim > 2:
+            raise CheckpointError("it has something else than dense arrays")
+        shape = take(f"{ndim}q")
+        _, _, kind = take("iii")
+        dtype = {0: np.dtype("<f4"), 3: np.dtype("u1")}[kind]
+        size = int(np.prod(shape, dtype=object))
+        array = np.frombuffer(content, dtype, size, position).reshape(shape)
+        arrays.append(array)
+        position += array.nbytes
+    if take("Q") != (count,):
+        raise CheckpointError("not all of its arrays have names")
+    names = [bytes(take(f"{take('Q')[0]}s")[0]).decode() for _ in range(count)]
+    if position != len(content):
+        raise CheckpointError("it does not end where it should")
+    return {name.split(":")[-1]: array for name, array in zip(names, arrays)}
+
+
+FORMATS = {".npz": (_write_npz, _read_npz), ".params": (_write_params, _read_params)}

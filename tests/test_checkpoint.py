@@ -1,0 +1,159 @@
+"""Checkpoints: the way there and back, damage of every kind, and files that mean harm."""
+
+import os
+import zipfile
+
+import numpy as np
+import pytest
+
+from mlp_mx import checkpoint, model
+from mlp_mx.runtime import mx, nd
+
+FORMATS = [".npz", ".params"]
+DAMAGES = int(os.environ.get("MLP_MX_DAMAGES", 300))  # of each format
+
+
+@pytest.fixture(params=FORMATS)
+def path(request, tmp_path):
+    """A small checkpoint."""
+    path = tmp_path / f"model{request.param}"
+    params = model.init_params(num_inputs=6, num_hidden=5, num_outputs=3, seed=1)
+    checkpoint.save(path, params, dataset="glyphs", epoch=3, learning_rate=0.001)
+    return path
+
+
+def equal(params, others):
+    return len(params) == len(others) and all(
+        a.shape == b.shape and (a.asnumpy() == b.asnumpy()).all() for a, b in zip(params, others)
+    )
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_load_returns_what_was_saved(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    params = model.init_params(seed=0, ctx=mx.cpu(1))
+    checkpoint.save(path, params, dataset="MNIST", seed=0, accuracy=[0.5, None])
+    loaded, metadata = checkpoint.load(path)
+    assert equal(loaded, params)
+    assert all(param.context == mx.cpu(0) and param.grad is not None for param in loaded)
+    assert metadata["mxnet"] == "1.9.1"
+    assert (metadata["dataset"], metadata["seed"]) == ("MNIST", 0)
+    assert metadata["accuracy"] == [0.5, None]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_npz_is_read_by_numpy_and_params_by_mxnet(path):
+    expected, _ = checkpoint.load(path)
+    read = np.load(path) if path.suffix == ".npz" else nd.load(str(path))
+    assert set(read) == {*checkpoint.NAMES, "metadata"}
+    for name, param in zip(checkpoint.NAMES, expected):
+        assert (nd.array(read[name]) == param).asnumpy().all()
+
+
+def test_params_of_others_are_read_with_a_warning(tmp_path):
+    path = tmp_path / "other.params"
+    params = model.init_params(num_hidden=4, seed=1)
+    nd.save(str(path), dict(zip(checkpoint.NAMES, params)))
+    with pytest.warns(UserWarning, match="no digest"):
+        loaded, metadata = checkpoint.load(path)
+    assert equal(loaded, params) and metadata == {}
+
+
+@pytest.mark.filterwarnings("ignore:.*no digest")
+def test_damaged_files_are_refused(path):
+    content = path.read_bytes()
+    expected, settings = checkpoint.load(path)
+    random = np.random.RandomState(7)
+    refused = 0
+    for number in range(DAMAGES):
+        damaged = bytearray(content)
+        if number % 3:
+            damaged[random.randint(len(content))] ^= 1 << random.randint(8)
+        else:
+            del damaged[random.randint(len(content)):]
+        path.write_bytes(damaged)
+        try:
+            params, metadata = checkpoint.load(path)
+        except checkpoint.CheckpointError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+            refused += 1
+        else:  # the damage is where nothing is kept, such as a date in the archive
+            assert equal(params, expected) and metadata == settings
+    assert refused > 0.8 * DAMAGES
+
+
+def write_npz(path, compression=zipfile.ZIP_STORED, **arrays):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, np.asarray(array))
+
+
+GOOD = {"W1": np.zeros((6, 5), "f4"), "b1": np.zeros(5, "f4"), "W2": np.zeros((5, 5), "f4"),
+        "b2": np.zeros(5, "f4"), "W3": np.zeros((5, 3), "f4"), "b3": np.zeros(3, "f4"),
+        "metadata": "{}"}
+NOT_FINITE = np.full(5, np.nan, "f4")
+
+
+@pytest.mark.parametrize("changes, complaint", [
+    ({"W2": np.zeros((5, 4), "f4")}, "do not fit together"),
+    ({"b3": np.zeros((), "f4")}, "do not fit together"),
+    ({"b1": np.zeros(5)}, "b1 is float64, not float32"),
+    ({"b2": NOT_FINITE}, "b2 has values that are not finite"),
+    ({"extra": np.zeros(1)}, "expected .* found"),
+    ({"metadata": "[]"}, "not a JSON object"),
+    ({"metadata": "{"}, "Expecting property name"),
+    ({"b1": np.array(["pickled"], object)}, "OBJECT"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_load_refuses_what_is_no_network(tmp_path, changes, complaint):
+    path = tmp_path / "model.npz"
+    write_npz(path, **{**GOOD, **changes})
+    with pytest.raises(checkpoint.CheckpointError, match=complaint):
+        checkpoint.load(path)
+
+
+def test_load_refuses_bombs_before_it_takes_memory(tmp_path):
+    path = tmp_path / "model.npz"
+    write_npz(path, zipfile.ZIP_DEFLATED, **{**GOOD, "W1": np.zeros((1000, 10000), "f4")})
+    with pytest.raises(checkpoint.CheckpointError, match="compressed"):
+        checkpoint.load(path)
+    write_npz(path, **{name: array for name, array in GOOD.items() if name != "W1"})
+    header = {"descr": "<f4", "fortran_order": False, "shape": (6, 10 ** 10)}
+    with zipfile.ZipFile(path, "a") as archive, archive.open("W1.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, header)  # claims 240 GB, and has no data
+    with pytest.raises(checkpoint.CheckpointError, match="reshape"):
+        checkpoint.load(path)
+    with open(path, "wb") as file:
+        file.truncate(10 << 30)  # 10 GB of zeros, on no disk
+    with pytest.raises(checkpoint.CheckpointError, match="at most"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("name, complaint", [
+    ("absent.npz", "No such file"), ("absent.params", "No such file"),
+    ("folder.npz", "Is a directory"), ("model.pickle", "ends in .npz or .params"),
+])
+def test_load_says_what_is_wrong_with_the_path(tmp_path, name, complaint):
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(checkpoint.CheckpointError, match=complaint):
+        checkpoint.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("name, complaint", [
+    ("nowhere/model.npz", "No such file"), ("folder.npz", "Is a directory"),
+    ("model.txt", "ends in .npz or .params"),
+])
+def test_save_says_what_is_wrong_with_the_path(tmp_path, name, complaint):
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(checkpoint.CheckpointError, match=complaint):
+        checkpoint.save(tmp_path / name, model.init_params(num_hidden=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.npz"]
+
+
+def test_a_failed_save_leaves_the_old_file(path, monkeypatch):
+    content = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(checkpoint.CheckpointError, match="No space left"):
+        checkpoint.save(path, model.init_params(num_hidden=2))
+    assert path.read_bytes() == content
+    assert len(list(path.parent.iterdir())) == 1

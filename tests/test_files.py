@@ -1,0 +1,55 @@
+"""Files written whole or not at all."""
+
+import os
+import stat
+
+import pytest
+
+from mlp_mx.files import whole_file
+
+
+def write(path, content):
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def test_whole_file_replaces_what_was_there(tmp_path):
+    path = tmp_path / "file"
+    for content in (b"old", b"new"):
+        write(path, content)
+        assert path.read_bytes() == content
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_whole_file_that_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "file"
+    write(path, b"old")
+    with pytest.raises(KeyboardInterrupt):
+        with whole_file(path) as file:
+            file.write(b"half of the ne")
+            raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_whole_file_keeps_permissions_and_follows_links(tmp_path):
+    path, link = tmp_path / "file", tmp_path / "link"
+    previous = os.umask(0o027)
+    try:
+        write(path, b"new")
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.chmod(0o600)
+    link.symlink_to(path)
+    write(link, b"through the link")
+    assert link.is_symlink() and path.read_bytes() == b"through the link"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_whole_file_replaces_no_device_and_no_folder(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(OSError):
+            write(path, b"content")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
