@@ -56,8 +56,6 @@ class ArrayLoader(gluon.data.DataLoader):
     """
 
     def __init__(self, name, data, label, batch_size, seed=None):
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise InputError(f"expected a batch size of 1 or more, found {batch_size!r}")
         self.name = name
         self.data = data
         self.label = label
@@ -147,6 +145,8 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     """
     if dataset not in DATASETS:
         raise InputError(f"expected a data set {', '.join(map(repr, DATASETS))}, found {dataset!r}")
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise InputError(f"expected a batch size of 1 or more, found {batch_size!r}")
     ctx = ctx or mx.cpu()
     name, halves = _read(dataset, data_dir, progress)
     # One after the other, so that never both are in memory twice.

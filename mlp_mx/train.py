@@ -17,7 +17,6 @@ BATCHES_PER_READ = 50
 # Examples evaluated at once, where they are in memory anyway.
 EVALUATION_BATCH = 500
 
-
 DIVERGED = "training diverged; try a smaller --learning-rate, --batch-size or --weight-scale"
 
 
@@ -50,8 +49,8 @@ def SGD(params, lr):
     lr : float
         Learning rate.
     """
-    # param[:] = param - lr * param.grad, as 1 x n matrices: gemm computes alpha * A B + beta * C in
-    # one pass over the memory, eight times as fast.
+    # The chapter's param[:] = param - lr * param.grad passes over the memory three times. gemm, of
+    # matrices with one row, computes alpha * A B + beta * C in one pass.
     one = nd.ones((1, 1), ctx=params[0].context)
     for param in params:
         row, grad = param.reshape((1, -1)), param.grad.reshape((1, -1))

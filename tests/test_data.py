@@ -76,9 +76,9 @@ def test_load_gives_what_gluons_own_loader_gives(mnist_dir):
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5])
-def test_array_loader_refuses_other_batch_sizes(batch_size):
+def test_load_refuses_other_batch_sizes(batch_size):
     with pytest.raises(InputError, match="expected a batch size of 1 or more"):
-        loader(batch_size=batch_size)
+        data.load("mnist", batch_size=batch_size)
 
 
 def test_load_refuses_an_unknown_data_set():
