@@ -6,6 +6,7 @@ not look; names, shapes and how they fit together, dtype, finiteness. Nothing is
 memory is taken because a file says so.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ from . import InputError, __version__
 from .files import whole_file
 from .runtime import mx, nd
 
-__all__ = ["CheckpointError", "load", "save"]
+__all__ = ["CheckpointError", "check_path", "load", "save"]
 
 NAMES = ("W1", "b1", "W2", "b2", "W3", "b3")
 MAX_BYTES = 2 << 30  # of one file; 16 384 hidden units, the most that can be trained, take half
@@ -57,6 +58,19 @@ def save(path, params, **metadata):
     try:
         with whole_file(path) as file:
             write(file, arrays, metadata)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def check_path(path):
+    """Raise a `CheckpointError` if a checkpoint cannot be saved at `path`; change nothing."""
+    _format(path)
+    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError(errno.EINVAL, "Not a regular file")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
 

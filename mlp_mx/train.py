@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import Error, cli, data, fast, model, published, runtime
+from . import Error, InputError, checkpoint, cli, data, fast, model, published, runtime
 from .runtime import autograd, nd
 
 __all__ = ["DivergenceError", "Epoch", "SGD", "evaluate_accuracy", "fit", "train_epoch"]
@@ -219,8 +219,30 @@ def _parser():
         help="standard deviation of the initial parameters")
     add("--seed", type=cli.integer(0, 2**32 - 1), default=0, metavar="N",
         help="of the initial parameters and of the order of the examples")
+    add("--save", metavar="PATH",
+        help="file to save the model to after each epoch, .npz or .params")
+    add("--resume", metavar="PATH", help="saved model to go on from, to the same end as without a "
+        "break; the other options must be as they were, but --epochs may be more")
     add("--no-progress", action="store_true", help="no progress bar, even on a terminal")
     return parser
+
+
+def _start(args, settings, ctx):
+    """The parameters to start from, and the number of the first epoch."""
+    if args.resume is None:
+        params = model.init_params(
+            num_hidden=args.num_hidden, weight_scale=args.weight_scale, seed=args.seed, ctx=ctx
+        )
+        return params, 0
+    params, saved = checkpoint.load(args.resume, ctx)
+    differing = [f"{name} was {saved.get(name)!r} and is {value!r}"
+                 for name, value in settings.items() if saved.get(name) != value]
+    if differing:
+        raise InputError(f"--resume {args.resume}: {', '.join(differing)}; give the same options")
+    if saved["epoch"] + 1 >= args.epochs:
+        raise InputError(f"--resume {args.resume}: it has all of {saved['epoch'] + 1} epochs, and "
+                         f"--epochs is {args.epochs}; ask for more")
+    return params, saved["epoch"] + 1
 
 
 def _summary(record, name):
@@ -239,26 +261,32 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     progress = not args.no_progress
     ctx = runtime.context(args.ctx)
+    if args.save is not None:
+        checkpoint.check_path(args.save)  # before hours of work are done for it
     train_data, test_data = data.load(
         args.dataset, args.data_dir, args.batch_size, args.seed, ctx, progress
     )
-    params = model.init_params(
-        num_hidden=args.num_hidden, weight_scale=args.weight_scale, seed=args.seed, ctx=ctx
-    )
     name = train_data.name
+    options = ("batch_size", "learning_rate", "num_hidden", "weight_scale", "seed")
+    settings = {"dataset": name, **{option: getattr(args, option) for option in options}}
+    params, start_epoch = _start(args, settings, ctx)
     print(
         f"{name}: {train_data.num_examples} training and {test_data.num_examples} test examples, "
         f"on {ctx}", flush=True,
     )
     for record in fit(
-        params, train_data, test_data, args.epochs, args.learning_rate, progress=progress
+        params, train_data, test_data, args.epochs, args.learning_rate, start_epoch, progress
     ):
         print(
             f"Epoch {record.epoch}. Loss: {record.loss:.5f}, "
             f"Train_acc {record.train_accuracy:.5f}, Test_acc {record.test_accuracy:.4f}",
             flush=True,
         )
+        if args.save is not None:
+            checkpoint.save(args.save, params, **settings, **record._asdict())
     print(_summary(record, name))
+    if args.save is not None:
+        print(f"saved as {args.save}")
 
 
 if __name__ == "__main__":
