@@ -6,7 +6,6 @@ not look; names, shapes and how they fit together, dtype, finiteness. Nothing is
 memory is taken because a file says so.
 """
 
-import errno
 import hashlib
 import io
 import json
@@ -19,7 +18,7 @@ import zipfile
 import numpy as np
 
 from . import InputError, __version__
-from .files import whole_file
+from .files import check_writable, whole_file
 from .runtime import mx, nd
 
 __all__ = ["CheckpointError", "check_path", "load", "save"]
@@ -65,12 +64,8 @@ def save(path, params, **metadata):
 def check_path(path):
     """Raise a `CheckpointError` if a checkpoint cannot be saved at `path`; change nothing."""
     _format(path)
-    folder = os.path.dirname(os.path.realpath(path))
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise OSError(errno.EINVAL, "Not a regular file")
+        check_writable(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
 

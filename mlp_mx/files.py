@@ -6,7 +6,7 @@ import os
 import stat
 import tempfile
 
-__all__ = ["whole_file"]
+__all__ = ["check_writable", "whole_file"]
 
 
 @contextlib.contextmanager
@@ -44,6 +44,14 @@ def whole_file(path):
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def check_writable(path):
+    """Raise the `OSError` that `whole_file` would raise at its beginning; change nothing."""
+    path = os.path.realpath(path)
+    _mode(path)
+    with tempfile.TemporaryFile(dir=os.path.dirname(path)):
+        pass
 
 
 def _mode(path):

@@ -188,7 +188,7 @@ def fit(
     Raises
     ------
     DivergenceError
-        If the loss of a batch is not finite.
+        As `train_epoch` does.
     """
     for epoch in range(start_epoch, epochs):
         start = time.perf_counter()
