@@ -79,7 +79,9 @@ def _import_onnx():
     try:
         import onnx
     except ImportError as error:
-        raise Error(f"ONNX cannot be imported ({error}); run: pip install 'mlp_mx[onnx]'") from error
+        raise Error(
+            f"ONNX cannot be imported ({error}); run: pip install 'mlp_mx[onnx]'"
+        ) from error
     return onnx
 
 
