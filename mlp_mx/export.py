@@ -77,7 +77,9 @@ def to_onnx(params, metadata=None, flat=False, uint8=False, softmax=False):
 
 def _import_onnx():
     try:
-        import onnx
+        import onnx.checker
+        import onnx.helper
+        import onnx.numpy_helper
     except ImportError as error:
         raise Error(
             f"ONNX cannot be imported ({error}); run: pip install 'mlp_mx[onnx]'"
