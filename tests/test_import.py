@@ -89,6 +89,17 @@ def test_load_reads_the_chapters_own_arrays(tmp_path, named):
     assert all((a == b).asnumpy().all() for a, b in zip(loaded, params))
 
 
+def test_load_reads_transposed_arrays_from_npz(tmp_path):
+    """NumPy saves a transposed array, such as another library's weights, in Fortran's order."""
+    path = tmp_path / "model.npz"
+    net = dense(6, 5, 5, 3)
+    arrays = [param.data().asnumpy().T for param in net.collect_params().values()]
+    assert np.isfortran(arrays[0])
+    np.savez(path, **dict(zip(checkpoint.NAMES, arrays)), metadata="{}")
+    params, _ = checkpoint.load(path)
+    assert_computes_the_same(params, net)
+
+
 def test_load_reads_what_was_saved_on_a_gpu(tmp_path):
     path = tmp_path / "gpu.params"
     dense(6, 5, 5, 3).save_parameters(str(path))
