@@ -51,6 +51,7 @@ def to_onnx(params, metadata=None, flat=False, uint8=False, softmax=False):
     if not flat and num_inputs != 28 * 28:
         raise InputError(f"the network has {num_inputs} inputs, which are not 28 x 28 images; "
                          "use --flat")
+    metadata = {_text(name): _text(value) for name, value in (metadata or {}).items()}
     graph = onnx.helper.make_graph(
         _nodes(onnx, flat, uint8, softmax),
         "mlp_mx",
@@ -65,12 +66,9 @@ def to_onnx(params, metadata=None, flat=False, uint8=False, softmax=False):
     )
     model = onnx.helper.make_model(
         graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-        producer_name="mlp_mx", producer_version=__version__, doc_string=_title(metadata or {}),
+        producer_name="mlp_mx", producer_version=__version__, doc_string=_title(metadata),
     )
-    onnx.helper.set_model_props(model, {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in (metadata or {}).items()
-    })
+    onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -113,6 +111,11 @@ def _constants(onnx, params, uint8):
             for name, array in arrays.items()]
 
 
+def _text(value):
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode(errors="replace").decode()  # JSON may hold half a character, ONNX may not
+
+
 def _title(metadata):
     title = "multilayer perceptron with two hidden layers"
     if "dataset" in metadata:
@@ -144,8 +147,8 @@ def _parser():
         prog="python -m mlp_mx.export", description="Write a saved network as an ONNX file.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="file of the network, .npz or .params")
-    add("output", metavar="OUT", help="file to write, .onnx")
+    add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
+    add("output", type=cli.path, metavar="OUT", help="file to write, .onnx")
     add("--flat", action="store_true",
         help="take images of shape (batch, 784) instead of (batch, 28, 28, 1)")
     add("--uint8", action="store_true",

@@ -22,7 +22,7 @@ def required(name):
 onnx = required("onnx")
 onnxruntime = required("onnxruntime")
 
-METADATA = {"dataset": "MNIST", "test_accuracy": 0.93, "epochs": None, "seed": 0}
+METADATA = {"dataset": "MNIST", "test_accuracy": 0.93, "loss": None, "author": "Zoë \ud800"}
 OPTIONS = [dict(zip(("flat", "uint8", "softmax"), options))
            for options in itertools.product([False, True], repeat=3)]
 
@@ -98,7 +98,7 @@ def test_main_writes_what_the_checkpoint_says(params, tmp_path, capsys):
     assert proto.doc_string.endswith("trained on MNIST, test accuracy 0.93")
     assert {prop.key: prop.value for prop in proto.metadata_props} == {
         "mlp_mx": __version__, "mxnet": "1.9.1", "dataset": "MNIST", "test_accuracy": "0.93",
-        "epochs": "null", "seed": "0",
+        "loss": "null", "author": "Zoë ?",
     }
 
 
