@@ -28,7 +28,7 @@ OPTIONS = [dict(zip(("flat", "uint8", "softmax"), options))
 
 
 @pytest.fixture(scope="module")
-def test_data(mnist_dir):
+def digits(mnist_dir):
     return data.load("mnist", mnist_dir)[1]
 
 
@@ -58,8 +58,8 @@ def assert_same(outputs, expected):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(
     [name for name, chosen in options.items() if chosen]) or "default")
-def test_to_onnx_computes_what_net_computes(params, test_data, options):
-    X = test_data.data
+def test_to_onnx_computes_what_net_computes(params, digits, options):
+    X = digits.data
     expected = model.net(X, params)
     if options["softmax"]:
         expected = model.softmax(expected)
@@ -73,8 +73,8 @@ def test_to_onnx_computes_what_net_computes(params, test_data, options):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
-def test_to_onnx_takes_batches_of_any_size(params, test_data, batch_size):
-    X = test_data.data[:batch_size]
+def test_to_onnx_takes_batches_of_any_size(params, digits, batch_size):
+    X = digits.data[:batch_size]
     assert_same(run(export.to_onnx(params), X.asnumpy()), model.net(X, params).asnumpy())
 
 
