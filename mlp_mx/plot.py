@@ -79,7 +79,9 @@ def inputs(originals, images, captions):
     if not len(originals) == len(captions) == len(images):
         raise InputError(f"expected as many originals and captions as images, {len(images)}; "
                          f"found {len(originals)} and {len(captions)}")
-    figure, cells = _grid(2 * len(images), 6, gap=0.3, height=1.6)
+    captions = [_shortened(caption) for caption in captions]
+    num_lines = 1 + max(caption.count("\n") for caption in captions)
+    figure, cells = _grid(2 * len(images), 6, gap=0.32, under=0.16 + 0.17 * num_lines)
     for number, (original, image, caption) in enumerate(zip(originals, images, captions)):
         left, right = cells[2 * number:2 * number + 2]
         original = np.asarray(original)
@@ -89,9 +91,10 @@ def inputs(originals, images, captions):
         _show(left, original, limits)
         _show(right, image, (images.min(), images.max()))
         left.spines[:].set(visible=True, color="0.8")  # where white paper ends
-        left.text(1.15, 0.5, "→", transform=left.transAxes, ha="center", va="center", color="0.5")
-        left.text(1.15, -0.08, _shortened(caption), transform=left.transAxes, ha="center",
-                  va="top", parse_math=False)
+        between = -0.21  # on the right one's axes, because the left one's are not always square
+        right.text(between, 0.5, "→", transform=right.transAxes, ha="center", va="center")
+        right.text(between, -0.08, caption, transform=right.transAxes, ha="center", va="top",
+                   parse_math=False)
     return figure
 
 
@@ -120,7 +123,6 @@ def learning_curves(epochs, losses, train_accuracies, test_accuracies, published
         If the lengths differ, or there is no epoch.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
     curves = (losses, train_accuracies, test_accuracies)
     lengths = {len(epochs), *map(len, curves)}
@@ -128,30 +130,14 @@ def learning_curves(epochs, losses, train_accuracies, test_accuracies, published
         raise InputError("expected one or more epochs, and a loss and two accuracies of each; "
                          f"found {len(epochs)}, {', '.join(str(len(curve)) for curve in curves)}")
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    loss_axes, accuracy_axes = figure.subplots(1, 2)
-    places = (loss_axes, accuracy_axes, accuracy_axes)
-    styles = ((BLUE, "o", "training"), (BLUE, "o", "training"), (ORANGE, "s", "test"))
-    for column, (axes, curve, (color, marker, label)) in enumerate(zip(places, curves, styles)):
-        marker = marker if len(epochs) <= 30 else None
-        axes.plot(epochs, curve, color=color, marker=marker, markersize=4, label=label)
-        for number, run in enumerate(published or ()):
-            known = [epoch for epoch in epochs if 0 <= epoch < len(run)]
-            axes.plot(known, [run[epoch][column] for epoch in known], color=color, alpha=0.6,
-                      linestyle="--", linewidth=1, marker=marker, markersize=2,
-                      label="_" if number else f"{label}, published")
-    for axes in (loss_axes, accuracy_axes):
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="0.9")
-        axes.legend(frameon=False)
-    loss_axes.set_title("loss, nats an example", loc="left")
-    if max(losses) > 10 * min(losses) > 0:
-        loss_axes.set_yscale("log")
-        loss_axes.yaxis.set_major_formatter(FuncFormatter("{:g}".format))
-    accuracy_axes.set_title("accuracy", loc="left")
-    accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    _zoom(accuracy_axes, epochs[len(epochs) // 20])
+    left, right = figure.subplots(1, 2)
+    published = [list(zip(*run)) for run in published or ()]
+    _plot_curve(left, epochs, losses, [run[0] for run in published], BLUE, "o", "training")
+    _plot_curve(right, epochs, train_accuracies, [run[1] for run in published], BLUE, "o",
+                "training")
+    _plot_curve(right, epochs, test_accuracies, [run[2] for run in published], ORANGE, "s", "test")
+    _finish_loss(left, max(losses) / max(min(losses), 1e-30))
+    _finish_accuracy(right, epochs[len(epochs) // 20])
     return figure
 
 
@@ -178,33 +164,24 @@ def confusion_matrix(labels, predictions, num_classes=10):
     import matplotlib
     from matplotlib.figure import Figure
 
-    labels = _as_classes(labels, len(labels), "labels")
-    predictions = _as_classes(predictions, len(labels), "predictions")
-    counts = np.zeros((num_classes, num_classes), int)
-    for classes in (labels, predictions):
-        if len(classes) and not 0 <= classes.min() <= classes.max() < num_classes:
-            raise InputError(f"expected classes from 0 to {num_classes - 1}, "
-                             f"found {classes.min()} to {classes.max()}")
-    np.add.at(counts, (labels, predictions), 1)
+    labels = _as_classes(labels, np.size(labels), "labels", num_classes)
+    predictions = _as_classes(predictions, len(labels), "predictions", num_classes)
+    pairs = np.bincount(labels * num_classes + predictions, minlength=num_classes ** 2)
+    counts = pairs.reshape(num_classes, num_classes)
     wrong = np.ma.masked_array(counts, np.eye(num_classes, dtype=bool))
     most = max(wrong.filled(0).max(), 1)
     size = 1 + 0.45 * num_classes
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.add_subplot()
-    cmap = matplotlib.colormaps["Oranges"].with_extremes(bad="0.93")
-    axes.imshow(wrong, cmap, vmin=0, vmax=most)
+    cmap = matplotlib.colormaps["Oranges"].with_extremes(under="white", bad="0.93")
+    axes.imshow(wrong, cmap, vmin=0.5, vmax=most)
     for (row, column), count in np.ndenumerate(counts):
-        if row == column:
-            color = "0.45"
-        elif count == 0:
-            color = "0.8"
-        else:
-            color = "white" if count > 0.6 * most else "black"
-        axes.text(column, row, f"{count}", ha="center", va="center", color=color)
+        color = "black" if 0 < count <= 0.6 * most else "white" if count else "0.75"
+        axes.text(column, row, f"{count}", ha="center", va="center",
+                  color="0.45" if row == column else color)
     axes.set(xlabel="prediction", ylabel="truth",
              xticks=range(num_classes), yticks=range(num_classes))
-    total = wrong.filled(0).sum()
-    axes.set_title(f"{total} of {len(labels)} wrong", loc="left")
+    axes.set_title(f"{wrong.filled(0).sum()} of {len(labels)} wrong", loc="left")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
@@ -227,26 +204,28 @@ def mistakes(images, labels, predictions, probabilities, count=20):
     Returns
     -------
     matplotlib.figure.Figure
+        Where no prediction is wrong, it says so.
 
     Raises
     ------
     InputError
         If the shapes do not fit, or there is no image.
     """
+    from matplotlib.figure import Figure
+
     images = _as_images(images)
     labels = _as_classes(labels, len(images), "labels")
     predictions = _as_classes(predictions, len(images), "predictions")
-    probabilities = np.asarray(probabilities)
-    if probabilities.ndim not in (1, 2) or len(probabilities) != len(images):
-        raise InputError(f"expected probabilities of shape ({len(images)}, num_classes), "
-                         f"found {probabilities.shape}")
-    if probabilities.ndim == 2:
-        probabilities = probabilities[np.arange(len(images)), predictions]
+    probabilities = _of_predicted(np.asarray(probabilities), predictions)
     wrong = np.flatnonzero(predictions != labels)
     surest = wrong[np.argsort(-probabilities[wrong], kind="stable")][:count]
     captions = [f"{predictions[i]} ({100 * probabilities[i]:.0f} %), is {labels[i]}"
                 for i in surest]
-    return _captioned(images[surest], captions, [True] * len(surest), columns=5, gap=0.5)
+    if not captions:
+        figure = Figure(figsize=(4, 1))
+        figure.text(0.5, 0.5, f"none of {len(images)} is wrong", ha="center", va="center")
+        return figure
+    return _captioned(images[surest], captions, [True] * len(surest), columns=5, gap=0.56)
 
 
 def first_layer(W1, count=64):
@@ -261,7 +240,7 @@ def first_layer(W1, count=64):
     Returns
     -------
     matplotlib.figure.Figure
-        One scale for all, symmetric around 0.
+        One colour scale for all, symmetric around 0; the largest 0.5 % of the weights lie beyond.
 
     Raises
     ------
@@ -274,11 +253,15 @@ def first_layer(W1, count=64):
                          f"found {W1.shape}")
     largest = np.argsort(-np.linalg.norm(W1, axis=0), kind="stable")[:count]
     images = W1.T[largest].reshape(-1, SIDE, SIDE)
-    limit = abs(images).max()
-    figure, cells = _grid(len(images), 16, side=0.5, gap=0.05, height=0.55)
+    limit = np.quantile(abs(images), 0.995) or 1  # lest a few weights make all others pale
+    figure, cells = _grid(len(images), 16, side=3 * SIDE / DPI, gap=0.08, under=0.08, right=0.8)
     for axes, image in zip(cells, images):
         shown = _show(axes, image, (-limit, limit), "RdBu_r")
-    figure.colorbar(shown, ax=cells)
+    first, last = cells[0].get_position(), cells[-1].get_position()
+    width = 0.12 / figure.get_figwidth()
+    right = max(axes.get_position().x1 for axes in cells)
+    bar = figure.add_axes([right + width, last.y0, width, first.y1 - last.y0])
+    figure.colorbar(shown, cax=bar, extend="both").outline.set_visible(False)
     return figure
 
 
@@ -329,42 +312,58 @@ def _unwritable(path, error):
 
 def _as_images(images):
     images = np.asarray(images)
-    if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE) or not len(images):
-        raise InputError(f"expected images of shape (n, {SIDE}, {SIDE}), n at least 1, "
-                         f"found {images.shape}")
+    if images.shape[1:] != (SIDE, SIDE) or not len(images) or images.dtype.kind not in "buif":
+        raise InputError(f"expected images of shape (n, {SIDE}, {SIDE}), n at least 1, and of real "
+                         f"numbers; found {images.shape} of {images.dtype}")
     return images
 
 
-def _as_classes(classes, count, name):
+def _as_classes(classes, count, name, num_classes=None):
     classes = np.asarray(classes)
     if classes.shape != (count,):
         raise InputError(f"expected {name} of shape ({count},), found {classes.shape}")
-    return classes.astype(int)
+    classes = classes.astype(int)
+    if num_classes and count and not 0 <= classes.min() <= classes.max() < num_classes:
+        raise InputError(f"expected {name} from 0 to {num_classes - 1}, "
+                         f"found {classes.min()} to {classes.max()}")
+    return classes
 
 
-def _shortened(caption, width=30):
+def _of_predicted(probabilities, predictions):
+    """The probability of each predicted class, shape (n,), given those or the ones of all."""
+    if probabilities.shape == predictions.shape:
+        return probabilities
+    if probabilities.ndim != 2 or len(probabilities) != len(predictions):
+        raise InputError(f"expected probabilities of shape ({len(predictions)}, num_classes), "
+                         f"found {probabilities.shape}")
+    _as_classes(predictions, len(predictions), "predictions", probabilities.shape[1])
+    return probabilities[np.arange(len(predictions)), predictions]
+
+
+def _shortened(caption, width=26):
     """A caption whose every line fits under a pair of images."""
     half = width // 2
     return "\n".join(line if len(line) <= width else f"{line[:half]}…{line[-half:]}"
                      for line in caption.splitlines())
 
 
-def _grid(count, columns, side=0.8, gap=0.15, height=1.1):
-    """A figure with `count` square axes, `columns` in a row, and room under each.
+def _grid(count, columns, side=4 * SIDE / DPI, gap=0.16, under=0.3, right=0):
+    """A figure with `count` square axes, `columns` in a row.
 
-    Lengths are in inches: `side` of the axes, `gap` between two, `height` of a row.
+    Lengths are in inches: `side` of the axes, `gap` between two, room `under` each and to the
+    `right` of all. A pixel of an image is a whole number of pixels of a PNG file.
     """
     from matplotlib.figure import Figure
 
+    top = 0.08
     columns = min(count, columns)
     rows = -(-count // columns)
-    width = side + gap
-    size = np.array([columns * width, rows * height])
+    size = np.array([columns * (side + gap) + right, rows * (side + under) + top])
     figure = Figure(figsize=size)
     cells = []
     for place in range(count):
         row, column = divmod(place, columns)
-        corner = (column * width + gap / 2, (rows - row) * height - side)
+        corner = column * (side + gap) + gap / 2, (rows - row) * (side + under) - side
         cells.append(figure.add_axes([*(corner / size), *(side / size)]))
     return figure, cells
 
@@ -373,21 +372,63 @@ def _show(axes, image, limits, cmap="gray"):
     """Show an image without a frame around it."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    return axes.imshow(image, cmap, vmin=limits[0], vmax=limits[1])
+    # Large pictures are smoothed, small ones keep their pixels.
+    interpolation = "nearest" if image.shape == (SIDE, SIDE) else "antialiased"
+    return axes.imshow(image, cmap, vmin=limits[0], vmax=limits[1], interpolation=interpolation)
 
 
-def _captioned(images, captions, wrong, columns=COLUMNS, gap=0.15):
+def _captioned(images, captions, wrong, columns=COLUMNS, gap=0.16):
     """Digits with captions under them, the wrong ones in red."""
     figure, cells = _grid(len(images), columns, gap=gap)
     for axes, image, caption, is_wrong in zip(cells, images, captions, wrong):
         _show(axes, image, (images.min(), images.max()))
-        axes.set_xlabel(caption, color=VERMILION if is_wrong else "black")
+        axes.set_xlabel(caption)
+        if is_wrong:
+            axes.xaxis.label.set_color(VERMILION)
     return figure
 
 
-def _zoom(axes, start):
-    """Fit the vertical axis to what the lines have from `start` on."""
+def _plot_curve(axes, epochs, curve, published, color, marker, label):
+    """Plot a curve and, dashed, what has been published for the same epochs."""
+    marker = marker if len(epochs) <= 30 else None
+    axes.plot(epochs, curve, color=color, marker=marker, markersize=4, label=label)
+    for number, run in enumerate(published):
+        known = [epoch for epoch in epochs if 0 <= epoch < len(run)]
+        axes.plot(known, [run[epoch] for epoch in known], color=color, alpha=0.6, linestyle="--",
+                  linewidth=1, marker=marker, markersize=2,
+                  label="_" if number else f"{label}, published")
+
+
+def _finish_loss(axes, span):
+    """Label the loss panel, and make it logarithmic if the losses `span` a large factor."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    _finish(axes, "loss, nats an example")
+    if span > 10:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1000 else (1,)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+
+
+def _finish_accuracy(axes, start):
+    """Label the accuracy panel, and fit it to what the lines have from epoch `start` on."""
+    from matplotlib.ticker import FuncFormatter
+
+    _finish(axes, "accuracy")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda accuracy, _: f"{100 * accuracy:g} %"))
     values = np.concatenate([line.get_ydata()[np.asarray(line.get_xdata()) >= start]
                              for line in axes.lines])
     margin = 0.05 * max(np.ptp(values), 0.01)
     axes.set_ylim(values.min() - margin, values.max() + margin)
+
+
+def _finish(axes, title):
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_title(title, loc="left")
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.9")
+    axes.legend(frameon=False)
