@@ -209,7 +209,7 @@ def mistakes(images, labels, predictions, probabilities, count=20):
     Raises
     ------
     InputError
-        If the shapes do not fit, or there is no image.
+        If the shapes do not fit, there is no image, or the count is less than 1.
     """
     from matplotlib.figure import Figure
 
@@ -217,6 +217,7 @@ def mistakes(images, labels, predictions, probabilities, count=20):
     labels = _as_classes(labels, len(images), "labels")
     predictions = _as_classes(predictions, len(images), "predictions")
     probabilities = _of_predicted(np.asarray(probabilities), predictions)
+    _check_count(count)
     wrong = np.flatnonzero(predictions != labels)
     surest = wrong[np.argsort(-probabilities[wrong], kind="stable")][:count]
     captions = [f"{predictions[i]} ({100 * probabilities[i]:.0f} %), is {labels[i]}"
@@ -245,12 +246,13 @@ def first_layer(W1, count=64):
     Raises
     ------
     InputError
-        If the shape is another.
+        If the shape is another, or the count less than 1.
     """
     W1 = np.asarray(W1)
     if W1.ndim != 2 or W1.shape[0] != SIDE * SIDE or not W1.size:
         raise InputError(f"expected weights of shape ({SIDE * SIDE}, num_hidden), "
                          f"found {W1.shape}")
+    _check_count(count)
     largest = np.argsort(-np.linalg.norm(W1, axis=0), kind="stable")[:count]
     images = W1.T[largest].reshape(-1, SIDE, SIDE)
     limit = np.quantile(abs(images), 0.995) or 1  # lest a few weights make all others pale
@@ -316,6 +318,11 @@ def _as_images(images):
         raise InputError(f"expected images of shape (n, {SIDE}, {SIDE}), n at least 1, and of real "
                          f"numbers; found {images.shape} of {images.dtype}")
     return images
+
+
+def _check_count(count):
+    if count < 1:
+        raise InputError(f"expected a count of 1 or more, found {count}")
 
 
 def _as_classes(classes, count, name, num_classes=None):
