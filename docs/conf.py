@@ -17,7 +17,9 @@ exclude_patterns = ["_build"]
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 html_theme_options = {"description": "Multilayer perceptrons from scratch, in MXNet, today"}
-os.environ["COLUMNS"] = "90"  # width of the commands' --help
+# The commands whose --help the pages show: with the Python that builds them, 90 characters wide.
+os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+os.environ["COLUMNS"] = "90"
 
 
 def draw(app):
