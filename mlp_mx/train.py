@@ -51,13 +51,13 @@ def SGD(params, lr):
     """
     # The chapter's param[:] = param - lr * param.grad passes over the memory three times. gemm, of
     # matrices with one row, computes alpha * A B + beta * C in one pass.
-    one = nd.ones((1, 1), ctx=params[0].context)
     for param in params:
+        one = nd.ones((1, 1), ctx=param.context)
         row, grad = param.reshape((1, -1)), param.grad.reshape((1, -1))
         nd.linalg.gemm(one, grad, row, alpha=-lr, beta=1, out=row)
 
 
-def evaluate_accuracy(data_iterator, params):
+def evaluate_accuracy(data_iterator, params, workers=None):
     """Compute the fraction of examples that the network classifies rightly.
 
     Parameters
@@ -66,6 +66,8 @@ def evaluate_accuracy(data_iterator, params):
         Batches as `mlp_mx.data.load` describes them.
     params : list of NDArray
         ``[W1, b1, W2, b2, W3, b3]``.
+    workers : mlp_mx.distributed.Workers, optional
+        Those to share the work with; by default nobody.
 
     Returns
     -------
@@ -79,13 +81,13 @@ def evaluate_accuracy(data_iterator, params):
     """
     if isinstance(data_iterator, data.ArrayLoader):
         data_iterator = data_iterator.in_order(EVALUATION_BATCH)
-    correct, seen = fast.count_correct(data_iterator, params)
+    correct, seen = (workers or fast).count_correct(data_iterator, params)
     if not seen:
         raise ValueError("expected at least one example to evaluate on, found none")
     return correct / seen
 
 
-def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
+def train_epoch(params, train_data, learning_rate, epoch=0, progress=False, workers=None):
     """Pass over the training data once, with one step of `SGD` for each batch.
 
     The gradient of a batch is that of the sum of its examples' losses, not of their mean.
@@ -101,6 +103,8 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
         Its number; an `mlp_mx.data.ArrayLoader` takes its order from it.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
+    workers : mlp_mx.distributed.Workers, optional
+        Those to share each batch with; by default nobody.
 
     Returns
     -------
@@ -116,11 +120,13 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
         train_data.set_epoch(epoch)
     losses = _Losses(epoch)
     num_examples = 0
-    with fast.training(params) as network:
+    with (workers or fast).training(params) as network:
         for X, label in cli.steps(train_data, progress, desc=f"epoch {epoch}", unit="batch"):
             with autograd.record():
                 loss = network.loss(X, label)
             loss.backward()
+            if workers:
+                loss = network.sum_up(loss)  # and the gradients, over all devices
             SGD(network.params, learning_rate)
             losses.append(loss)
             num_examples += len(label)
@@ -161,7 +167,8 @@ class _Losses:
 
 
 def fit(
-    params, train_data, test_data, epochs=10, learning_rate=0.001, start_epoch=0, progress=False
+    params, train_data, test_data, epochs=10, learning_rate=0.001, start_epoch=0, progress=False,
+    workers=None,
 ):
     """Train for some epochs, and evaluate after each.
 
@@ -179,6 +186,8 @@ def fit(
         The number of the first epoch.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
+    workers : mlp_mx.distributed.Workers, optional
+        Those to share the work with; by default nobody.
 
     Yields
     ------
@@ -192,9 +201,9 @@ def fit(
     """
     for epoch in range(start_epoch, epochs):
         start = time.perf_counter()
-        loss = train_epoch(params, train_data, learning_rate, epoch, progress)
-        test_accuracy = evaluate_accuracy(test_data, params)
-        train_accuracy = evaluate_accuracy(train_data, params)
+        loss = train_epoch(params, train_data, learning_rate, epoch, progress, workers)
+        test_accuracy = evaluate_accuracy(test_data, params, workers)
+        train_accuracy = evaluate_accuracy(train_data, params, workers)
         yield Epoch(epoch, loss, train_accuracy, test_accuracy, time.perf_counter() - start)
 
 
