@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import Error, InputError, checkpoint, cli, data, fast, model, published, runtime
+from . import Error, InputError, checkpoint, cli, data, distributed, fast, model, published, runtime
 from .runtime import autograd, nd
 
 __all__ = ["DivergenceError", "Epoch", "SGD", "evaluate_accuracy", "fit", "train_epoch"]
@@ -213,7 +213,8 @@ def _parser():
         description="Train the chapter's multilayer perceptron. The defaults are the chapter's.",
     )
     add = parser.add_argument
-    add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
+    add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N; or "
+        "several, such as gpu:0,gpu:1, to share each batch")
     add("--dataset", default="auto", choices=data.DATASETS,
         help="MNIST, or glyphs, digits drawn from fonts; auto is MNIST if it can be had")
     add("--data-dir", metavar="DIR", help="folder in which the data set is, or will be, kept")
@@ -232,6 +233,8 @@ def _parser():
         help="file to save the model to after each epoch, .npz or .params")
     add("--resume", metavar="PATH", help="saved model to go on from, to the same end as without a "
         "break; the other options must be as they were, but --epochs may be more")
+    add("--kvstore", choices=distributed.KVSTORES, help="who sums up the gradients: device, for "
+        "several devices; dist_sync, for the processes of python -m mlp_mx.launch")
     add("--no-progress", action="store_true", help="no progress bar, even on a terminal")
     return parser
 
