@@ -141,7 +141,9 @@ def _check(arrays):
 
 
 def _write_npz(file, arrays, metadata):
-    np.savez(file, metadata=np.array(metadata), **arrays)
+    archive = io.BytesIO()  # a ZipFile that is left on a full disk complains to standard error
+    np.savez(archive, metadata=np.array(metadata), **arrays)
+    file.write(archive.getbuffer())
 
 
 def _read_npz(file):

@@ -14,6 +14,7 @@ it only says what to run.
 import contextlib
 import ctypes
 import importlib
+import itertools
 import os
 import re
 import shutil
@@ -31,8 +32,8 @@ __all__ = ["JobError", "Process", "cluster_job", "local_job", "supervise"]
 
 LOOPBACK = "127.0.0.1"
 POLL = 0.05  # seconds between two looks at the processes
-GRACE = 5  # seconds that processes have to end by themselves, before they are killed
-SAVE_GRACE = 20  # seconds that the workers have to finish a batch and to save, when interrupted
+GRACE = 3  # seconds that processes have to end by themselves, before they are killed
+SAVE_GRACE = 10  # seconds that a worker has to finish a batch and to save, when interrupted
 CLUSTERS = {"ssh": "ssh", "slurm": "srun", "mpi": "mpirun", "sge": "qsub"}  # and what they need
 # Variables that processes on other machines are given; those on this machine have them all.
 PASSED_ON = ("MLP_MX_BLAS", "MLP_MX_DATA", "PYTHONPATH")
@@ -43,7 +44,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class JobError(Error):
-    """A process of the job has died, or a signal has come, and the job has ended with it."""
+    """A process of the job has died, and the job with it."""
 
     def __init__(self, message, exit_code):
         super().__init__(message)
@@ -154,9 +155,7 @@ def _ended_together(processes):
             for process in processes:
                 if process.poll() is None:
                     process.signal(number)
-            deadline = time.monotonic() + GRACE
-            while time.monotonic() < deadline and any(p.poll() is None for p in processes):
-                time.sleep(POLL)
+            _wait(processes, GRACE)
 
 
 def local_job(command, num_workers, num_servers):
@@ -305,53 +304,32 @@ def supervise(processes):
     Raises
     ------
     JobError
-        As soon as a process has ended otherwise than with exit code 0; or if a signal asks this
-        process to end, after the workers had a while to finish. Others may still be running.
+        As soon as a process has ended otherwise than with exit code 0. Others may still be running.
+    mlp_mx.cli.Stopped
+        In a command, at Ctrl-C or SIGTERM, after the first worker had a while to save.
     """
     workers = [process for process in processes if process.role == "worker"]
-    with _signals() as received:
-        while any(worker.poll() is None for worker in workers):
-            _check(processes)
-            if received:
-                _interrupt(workers, received)
-            time.sleep(POLL)
-        deadline = time.monotonic() + GRACE  # of servers that no worker has told to end
-        while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
-            time.sleep(POLL)
-        _check(processes)
-
-
-def _check(processes):
-    """Raise the error of the first process that has died."""
-    for process in processes:
-        if process.poll():
-            raise process.error()
-
-
-@contextlib.contextmanager
-def _signals():
-    """Collect the signals that ask this process to end, in the place of what they would do."""
-    received = []
-    previous = {
-        number: signal.signal(number, lambda number, frame: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
     try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for _ in cli.steps(itertools.repeat(None), show=False):
+            for process in processes:
+                if process.poll():
+                    raise process.error()
+            if not any(worker.poll() is None for worker in workers):
+                break
+            time.sleep(POLL)
+    except cli.Stopped:
+        # The others stay, since without them it could not finish its batch.
+        workers[0].signal(signal.SIGTERM)
+        _wait(workers[:1], SAVE_GRACE)
+        raise
+    _wait(processes, GRACE)
 
 
-def _interrupt(workers, received):
-    """Let the workers finish a batch and save, until the first has ended or a second signal."""
-    for worker in workers:
-        worker.signal(signal.SIGTERM)
-    deadline = time.monotonic() + SAVE_GRACE
-    while (len(received) == 1 and time.monotonic() < deadline
-           and all(worker.poll() is None for worker in workers)):
+def _wait(processes, seconds):
+    """Wait until all of the processes have ended, or for some seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(process.poll() is None for process in processes):
         time.sleep(POLL)
-    raise JobError(f"interrupted by {signal.Signals(received[0]).name}", 128 + received[0])
 
 
 def _parser():
