@@ -74,7 +74,7 @@ class Workers:
 
     def __init__(self, kvstore, contexts):
         self._kvstore = mx.kv.create(kvstore)
-        self._sizes = set()
+        self._keys = {}  # of arrays in the kvstore, by their size
         self.rank = self._kvstore.rank
         self.num_workers = self._kvstore.num_workers
         self.contexts = list(contexts)
@@ -152,10 +152,11 @@ class Workers:
 
     def _sum(self, arrays):
         """Sum arrays, one on each device, over all devices of all workers, in place."""
-        key = arrays[0].size
-        if key not in self._sizes:
-            self._sizes.add(key)
-            self._kvstore.init(key, arrays[0])
+        size = arrays[0].size
+        if size not in self._keys:
+            self._keys[size] = len(self._keys)  # small, since ps-lite multiplies it as an int
+            self._kvstore.init(self._keys[size], arrays[0])
+        key = self._keys[size]
         # Into the same arrays, since a pull into others can overtake the push.
         self._kvstore.push(key, arrays)
         self._kvstore.pull(key, out=arrays)
