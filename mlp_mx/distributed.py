@@ -75,7 +75,8 @@ class Workers:
     def __init__(self, kvstore, contexts):
         self._kvstore = mx.kv.create(kvstore)
         self._keys = {}  # of arrays in the kvstore, by their size
-        self.rank = self._kvstore.rank
+        # The kvstore numbers workers as they come; on one machine, `mlp_mx.launch` does.
+        self.rank = int(os.environ.get("MLP_MX_RANK", self._kvstore.rank))
         self.num_workers = self._kvstore.num_workers
         self.contexts = list(contexts)
 

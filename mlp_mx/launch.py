@@ -184,7 +184,7 @@ def local_job(command, num_workers, num_servers):
         for role, count in counts.items():
             for rank in range(count):
                 name = role if role == "scheduler" else f"{role} {rank}"
-                environment = {**job, "DMLC_ROLE": role, "DMLC_RANK": str(rank)}
+                environment = {**job, "DMLC_ROLE": role, "MLP_MX_RANK": str(rank)}
                 processes.append(_started(role, name, command, environment, said))
         supervise(processes)
 
@@ -360,6 +360,8 @@ def main(argv=None):
     cluster = args.cluster or args.hosts and "ssh"
     if args.hosts and cluster not in ("ssh", "mpi"):
         raise InputError(f"--hosts is for ssh and for --cluster mpi; {cluster} chooses for itself")
+    if args.address and not cluster:
+        raise InputError("--address is for --hosts and --cluster; one machine needs none")
     if args.hosts:
         _check_hosts(args.hosts)
     if cluster:
@@ -375,11 +377,12 @@ def _check_hosts(path):
         with open(path, encoding="utf-8") as lines:
             hosts = [line.strip() for line in lines if line.strip()]
     except (OSError, ValueError) as error:
-        raise InputError(f"--hosts {path} cannot be read: {error}") from error
+        raise InputError(f"--hosts {path} cannot be read: "
+                         f"{getattr(error, 'strerror', None) or error}") from error
     wrong = [host for host in hosts if not re.fullmatch(r"\w[\w.@:-]*( +slots=\d+)?", host)]
     if wrong or not hosts:
         raise InputError(f"--hosts {path}: expected a host in each line, found "
-                         f"{wrong[0] if wrong else 'none'!r}")
+                         f"{repr(wrong[0]) if wrong else 'none'}")
 
 
 if __name__ == "__main__":
