@@ -43,6 +43,8 @@ class Network:
         ``[W1, b1, W2, b2, W3, b3]`` as `model.init_params` describes them.
     ctx : mxnet.Context, optional
         By default that of the parameters.
+    grad : NDArray, float32, shape (number of all parameters,), optional
+        Where to put the gradients; by default in a new array.
 
     Attributes
     ----------
@@ -50,12 +52,12 @@ class Network:
         For `train.SGD`.
     """
 
-    def __init__(self, params, ctx=None):
+    def __init__(self, params, ctx=None, grad=None):
         self.ctx = ctx or params[0].context
         self._sizes = {"num_hidden": params[1].size, "num_outputs": params[5].size}
         flat = nd.concat(*[param.T.reshape(-1) for param in params], dim=0)
         flat = flat.as_in_context(self.ctx)
-        flat.attach_grad()
+        autograd.mark_variables([flat], [nd.zeros_like(flat) if grad is None else grad])
         self.params = [flat]
         self._values, self._grads = _slices(flat, params), _slices(flat.grad, params)
         autograd.mark_variables(self._values, self._grads)
@@ -106,7 +108,7 @@ def training(params):
         network.give_back(params)
 
 
-def count_correct(batches, params):
+def count_correct(batches, params, contexts=None):
     """Count the examples that are classified rightly.
 
     Parameters
@@ -114,6 +116,8 @@ def count_correct(batches, params):
     batches : iterable of (data, label)
     params : list of NDArray
         ``[W1, b1, W2, b2, W3, b3]``.
+    contexts : list of mxnet.Context, optional
+        Devices that take turns; by default that of the parameters, in two queues if it is a CPU.
 
     Returns
     -------
@@ -121,7 +125,7 @@ def count_correct(batches, params):
     """
     ctx = params[0].context
     queues = [mx.cpu(0), mx.cpu(1)] if ctx.device_type == "cpu" else [ctx]
-    networks = [Network(params, queue) for queue in queues]
+    networks = [Network(params, queue) for queue in contexts or queues]
     correct, seen = [], 0
     for (X, label), network in zip(cli.steps(batches, show=False), itertools.cycle(networks)):
         correct.append(nd.sum(network.predict(X) == label.as_in_context(network.ctx)))

@@ -20,7 +20,7 @@ import numpy as np  # before MXNet: NumPy's own OpenBLAS must not see the kernel
 
 from . import Error, InputError, __version__, cli, fetch
 
-__all__ = ["MXNetLoadError", "blas_kernel", "context", "describe", "load", "load_mkl"]
+__all__ = ["MXNetLoadError", "blas_kernel", "context", "contexts", "describe", "load", "load_mkl"]
 
 # Debian's packages of the system libraries that MXNet's wheel expects to find.
 SYSTEM_PACKAGES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0"}
@@ -191,8 +191,9 @@ def context(name="auto"):
     Parameters
     ----------
     name : str, default "auto"
-        "cpu"; "gpu" or "gpu:1" (the number counts from 0); "auto" is a GPU if there is one that
-        MXNet can use, as in the chapter, and the CPU otherwise.
+        "cpu" or "gpu", or one of several: "gpu:1" (the number counts from 0; every CPU context
+        is the same CPU, with a queue of its own). "auto" is a GPU if there is one that MXNet can
+        use, as in the chapter, and the CPU otherwise.
 
     Returns
     -------
@@ -203,18 +204,44 @@ def context(name="auto"):
     InputError
         If the name is none of these, or names a GPU that is not there.
     """
-    match = re.fullmatch(r"(auto|cpu|gpu)|gpu:(\d{1,3})", name)
+    match = re.fullmatch(r"(?:auto|(?:cpu|gpu)(?::(\d{1,3}))?)", name, re.ASCII)
     if not match:
-        raise InputError(f"expected a context 'auto', 'cpu', 'gpu' or 'gpu:N', found {name!r}")
+        raise InputError(
+            f"expected a context 'auto', 'cpu', 'cpu:N', 'gpu' or 'gpu:N', found {name!r}"
+        )
     mx = load()
     num_gpus, why_none = _gpus()
-    if name == "cpu" or (name == "auto" and not num_gpus):
-        return mx.cpu()
-    device_id = int(match[2] or 0)
+    device_id = int(match[1] or 0)
+    if name.startswith("cpu") or (name == "auto" and not num_gpus):
+        return mx.cpu(device_id)
     if device_id >= num_gpus:
         found = f"{num_gpus} here" if num_gpus else why_none
         raise InputError(f"context {name!r} needs a GPU that MXNet can use: {found}; try 'cpu'")
     return mx.gpu(device_id)
+
+
+def contexts(names):
+    """The devices to compute on together.
+
+    Parameters
+    ----------
+    names : str
+        Names as `context` takes them, with commas between them, each device once: "gpu:0,gpu:1".
+
+    Returns
+    -------
+    list of mxnet.Context
+
+    Raises
+    ------
+    InputError
+        If a name is not one that `context` takes, or if a device comes twice.
+    """
+    devices = [context(name) for name in names.split(",")]
+    twice = [str(device) for device in devices if devices.count(device) > 1]
+    if twice:
+        raise InputError(f"expected each device once, found {twice[0]} more than once in {names!r}")
+    return devices
 
 
 def _gpus():

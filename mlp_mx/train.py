@@ -1,12 +1,15 @@
 """The chapter's training: SGD, the metric, the loop, and ``python -m mlp_mx.train``."""
 
+import contextlib
 import sys
 import time
 from typing import NamedTuple
 
 import numpy as np
 
-from . import Error, InputError, checkpoint, cli, data, fast, keep, model, published, runtime
+from . import (
+    Error, InputError, checkpoint, cli, data, distributed, fast, keep, model, published, runtime,
+)
 from .runtime import autograd, nd
 
 __all__ = [
@@ -64,13 +67,13 @@ def SGD(params, lr):
     """
     # The chapter's param[:] = param - lr * param.grad passes over the memory three times. gemm, of
     # matrices with one row, computes alpha * A B + beta * C in one pass.
-    one = nd.ones((1, 1), ctx=params[0].context)
     for param in params:
+        one = nd.ones((1, 1), ctx=param.context)
         row, grad = param.reshape((1, -1)), param.grad.reshape((1, -1))
         nd.linalg.gemm(one, grad, row, alpha=-lr, beta=1, out=row)
 
 
-def evaluate_accuracy(data_iterator, params):
+def evaluate_accuracy(data_iterator, params, workers=None):
     """Compute the fraction of examples that the network classifies rightly.
 
     Parameters
@@ -79,6 +82,8 @@ def evaluate_accuracy(data_iterator, params):
         Batches as `mlp_mx.data.load` describes them.
     params : list of NDArray
         ``[W1, b1, W2, b2, W3, b3]``.
+    workers : mlp_mx.distributed.Workers, optional
+        Those to share the work with; by default nobody.
 
     Returns
     -------
@@ -92,13 +97,15 @@ def evaluate_accuracy(data_iterator, params):
     """
     if isinstance(data_iterator, data.ArrayLoader):
         data_iterator = data_iterator.in_order(EVALUATION_BATCH)
-    correct, seen = fast.count_correct(data_iterator, params)
+    correct, seen = (workers or fast).count_correct(data_iterator, params)
     if not seen:
         raise ValueError("expected at least one example to evaluate on, found none")
     return correct / seen
 
 
-def train_epoch(params, train_data, learning_rate, epoch=0, progress=False, losses=None):
+def train_epoch(
+    params, train_data, learning_rate, epoch=0, progress=False, losses=None, workers=None
+):
     """Pass over the training data once, with one step of `SGD` for each batch.
 
     The gradient of a batch is that of the sum of its examples' losses, not of their mean.
@@ -116,6 +123,8 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=False, loss
         Show a bar on standard error, if that is a terminal.
     losses : Losses, optional
         Of the epoch's first batches, where it goes on after those.
+    workers : mlp_mx.distributed.Workers, optional
+        Those to share each batch with; by default nobody.
 
     Returns
     -------
@@ -131,7 +140,7 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=False, loss
         train_data.set_epoch(epoch)
     losses = losses or Losses(Position(epoch))
     num_examples = 0
-    with fast.training(params) as network:
+    with (workers or fast).training(params) as network:
         batches = cli.steps(train_data, progress, desc=f"epoch {epoch}", unit="batch")
         for batch, (X, label) in enumerate(batches):
             num_examples += len(label)
@@ -140,6 +149,8 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=False, loss
             with autograd.record():
                 loss = network.loss(X, label)
             loss.backward()
+            if workers:
+                loss = network.sum_up(loss)  # and the gradients, over all devices
             SGD(network.params, learning_rate)
             losses.append(loss)
     if not num_examples:
@@ -196,7 +207,7 @@ class Losses:
 
 def fit(
     params, train_data, test_data, epochs=10, learning_rate=0.001, start=Position(),
-    progress=False,
+    progress=False, workers=None,
 ):
     """Train for some epochs, and evaluate after each.
 
@@ -214,6 +225,8 @@ def fit(
         Where to go on: with the same parameters as there, the end is the same to the last bit.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
+    workers : mlp_mx.distributed.Workers, optional
+        Those to share the work with; by default nobody.
 
     Yields
     ------
@@ -231,9 +244,9 @@ def fit(
         begin = time.perf_counter()
         losses = Losses(start if epoch == start.epoch else Position(epoch))
         try:
-            loss = train_epoch(params, train_data, learning_rate, epoch, progress, losses)
-            test_accuracy = evaluate_accuracy(test_data, params)
-            train_accuracy = evaluate_accuracy(train_data, params)
+            loss = train_epoch(params, train_data, learning_rate, epoch, progress, losses, workers)
+            test_accuracy = evaluate_accuracy(test_data, params, workers)
+            train_accuracy = evaluate_accuracy(train_data, params, workers)
         except cli.Stopped as stop:
             stop.position = losses.position()
             raise
@@ -246,7 +259,8 @@ def _parser():
         description="Train the chapter's multilayer perceptron. The defaults are the chapter's.",
     )
     add = parser.add_argument
-    add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
+    add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N; or "
+        "several, such as gpu:0,gpu:1, to share each batch")
     add("--dataset", default="auto", choices=data.DATASETS,
         help="MNIST, or glyphs, digits drawn from fonts; auto is MNIST if it can be had")
     add("--data-dir", type=cli.path, metavar="DIR",
@@ -271,6 +285,8 @@ def _parser():
         help="saved model to go on from, to the same end as without a break; the other options "
         "must be as they were, but --epochs may be more")
     add("--log", type=cli.path, metavar="PATH", help="file to add one JSON line an epoch to")
+    add("--kvstore", choices=distributed.KVSTORES, help="who sums up the gradients: device, for "
+        "several devices; dist_sync, for the processes of python -m mlp_mx.launch")
     add("--no-progress", action="store_true", help="no progress bar, even on a terminal")
     return parser
 
@@ -326,35 +342,51 @@ def _summary(record, name):
     return f"{line} (published for the chapter's settings: {accuracies})"
 
 
-@cli.command
-def main(argv=None):
-    """Train as the command line says, and print one line an epoch."""
-    args = _parser().parse_args(argv)
+def _run(args, devices, workers):
+    """Train as the command line says, on these devices; `workers` are None where there is one."""
     progress = not args.no_progress
-    ctx = runtime.context(args.ctx)
-    if args.save_every is not None and args.save is None:
-        raise InputError("--save-every needs --save, which says where")
     keeper = keep.Keeper(args.save, args.save_every or 1, args.log)
     train_data, test_data = data.load(
-        args.dataset, args.data_dir, args.batch_size, args.seed, ctx, progress
+        args.dataset, args.data_dir, args.batch_size, args.seed, devices[0], progress
     )
     name = train_data.name
     options = ("batch_size", "learning_rate", "num_hidden", "weight_scale", "seed")
     settings = {"dataset": name, **{option: getattr(args, option) for option in options}}
-    params, start, last = _start(args, settings, ctx)
+    params, start, last = _start(args, settings, devices[0])
+    if workers:
+        workers.check_alike((settings, start, args.epochs), params)
     print(
         f"{name}: {train_data.num_examples} training and {test_data.num_examples} test examples, "
-        f"on {ctx}", flush=True,
+        f"on {', '.join(map(str, devices))}"
+        + (f" of each of {workers.num_workers} workers" if args.kvstore == "dist_sync" else ""),
+        flush=True,
     )
     keeper.begin(params, {**settings, **(last._asdict() if last else {})})
     records = fit(
-        params, train_data, test_data, args.epochs, args.learning_rate, start, progress
+        params, train_data, test_data, args.epochs, args.learning_rate, start, progress, workers
     )
     last = _follow(records, keeper, start, last)
     print(_summary(last, name))
     saved = keeper.finish(Position(last.epoch + 1)._asdict())
     if saved:
         print(saved)
+
+
+@cli.command
+def main(argv=None):
+    """Train as the command line says, and print one line an epoch."""
+    args = _parser().parse_args(argv)
+    if args.save_every is not None and args.save is None:
+        raise InputError("--save-every needs --save, which says where")
+    devices = runtime.contexts(args.ctx)
+    workers = distributed.join(args.kvstore, devices)
+    with contextlib.ExitStack() as stack:
+        if workers:
+            stack.enter_context(workers)
+            if workers.rank > 0:  # only the first prints, logs and saves
+                stack.enter_context(contextlib.redirect_stdout(None))
+                args.save, args.log, args.no_progress = None, None, True
+        _run(args, devices, workers)
 
 
 if __name__ == "__main__":

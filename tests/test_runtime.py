@@ -96,12 +96,21 @@ def test_load_says_what_is_wrong_and_what_mends_it(python, tmp_path, code, mend)
 
 
 def test_context_of_the_cpu():
-    assert runtime.context("cpu") == mx.cpu()
+    assert runtime.context("cpu") == runtime.context("cpu:0") == mx.cpu()
+    assert runtime.context("cpu:1") == mx.cpu(1)
+
+
+def test_contexts_are_several_and_different():
+    assert runtime.contexts("cpu:1,cpu") == [mx.cpu(1), mx.cpu(0)]
+    with pytest.raises(InputError, match=r"each device once, found cpu\(0\) more than once"):
+        runtime.contexts("cpu:0,cpu:1,cpu")
+    with pytest.raises(InputError, match="found ''"):
+        runtime.contexts("cpu,")
 
 
 @pytest.mark.parametrize("name", ["gpu:1:2", "tpu", "", "gpu:", "gpu:-1", "cpu\n", "gpu:1x"])
 def test_context_refuses_an_unknown_name(name):
-    with pytest.raises(InputError, match="expected a context 'auto', 'cpu', 'gpu' or 'gpu:N'"):
+    with pytest.raises(InputError, match="expected a context 'auto', 'cpu', 'cpu:N', 'gpu' or"):
         runtime.context(name)
 
 

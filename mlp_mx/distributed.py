@@ -1,0 +1,222 @@
+"""One training on several devices, of one machine or of many, by MXNet's own kvstore.
+
+Each batch is cut into as many parts as there are devices in all. Each device computes the gradients
+of its part on its own copy of the parameters; the kvstore sums them, and hands the sum to all; so
+every copy takes the same step of SGD, and they stay alike. It is the computation of one device, but
+for the order in which float32 numbers are added.
+"""
+
+import contextlib
+import itertools
+import os
+import zlib
+
+import numpy as np
+
+from . import InputError, fast
+from .runtime import mx, nd
+
+__all__ = ["KVSTORES", "Workers", "join"]
+
+KVSTORES = ("device", "dist_sync")
+
+
+def join(kvstore, contexts):
+    """Become one of the workers of a job, if it has more than one device.
+
+    Parameters
+    ----------
+    kvstore : {None, "device", "dist_sync"}
+        "device" sums over the devices of this process, "dist_sync" also over the processes that
+        `mlp_mx.launch` has started. None is "device" if there are several devices.
+    contexts : list of mxnet.Context
+        This process's devices.
+
+    Returns
+    -------
+    Workers or None
+        None where one device trains alone, and no kvstore was asked for.
+
+    Raises
+    ------
+    InputError
+        If "dist_sync" is asked for in a process that `mlp_mx.launch` has not started, or if
+        something else is in one that it has.
+    """
+    launched = "DMLC_ROLE" in os.environ
+    if launched != (kvstore == "dist_sync"):
+        raise InputError("--kvstore dist_sync and python -m mlp_mx.launch need each other: "
+                         f"found {'only the latter' if launched else 'only the former'}")
+    if kvstore is None and len(contexts) == 1:
+        return None
+    return Workers(kvstore or "device", contexts)
+
+
+class Workers:
+    """The workers of a job, seen from one of them.
+
+    Use it as a context manager: a worker that ends with an error then does not wait for the others,
+    which would wait for it.
+
+    Parameters
+    ----------
+    kvstore : {"device", "dist_sync"}
+    contexts : list of mxnet.Context
+        This worker's devices. All workers need as many.
+
+    Attributes
+    ----------
+    rank : int
+        This worker's number. Worker 0 is the one to print and to save.
+    num_workers : int
+    contexts : list of mxnet.Context
+    """
+
+    def __init__(self, kvstore, contexts):
+        self._kvstore = mx.kv.create(kvstore)
+        self._keys = {}  # of arrays in the kvstore, by their size
+        # The kvstore numbers workers as they come; on one machine, `mlp_mx.launch` does.
+        self.rank = int(os.environ.get("MLP_MX_RANK", self._kvstore.rank))
+        self.num_workers = self._kvstore.num_workers
+        self.contexts = list(contexts)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error_type, *_):
+        if error_type is not None:
+            mx.base.check_call(
+                mx.base._LIB.MXKVStoreSetBarrierBeforeExit(self._kvstore.handle, 0)
+            )
+
+    @contextlib.contextmanager
+    def training(self, params):
+        """Lend out `Replicas` to train; whatever ends the training, `params` get its result."""
+        replicas = Replicas(params, self)
+        try:
+            yield replicas
+        finally:
+            replicas.networks[0].give_back(params)
+
+    def count_correct(self, batches, params):
+        """As `fast.count_correct`: each worker counts in its share of the batches."""
+        share = itertools.islice(batches, self.rank, None, self.num_workers)
+        contexts = self.contexts if len(self.contexts) > 1 else None
+        return tuple(self.total(*fast.count_correct(share, params, contexts)))
+
+    def bounds(self, num_examples):
+        """Where the parts of a batch that are this worker's begin, and where the last one ends.
+
+        Returns
+        -------
+        list of int
+            One more than there are devices. Parts differ by one example at most, and are empty
+            where there are not enough.
+        """
+        devices = len(self.contexts)
+        first, parts = self.rank * devices, self.num_workers * devices
+        return [num_examples * part // parts for part in range(first, first + devices + 1)]
+
+    def check_alike(self, start, params):
+        """Raise an `InputError` unless all workers start with the same.
+
+        Parameters
+        ----------
+        start : object
+            All that must be the same, besides the parameters; its ``repr`` is compared.
+        params : list of NDArray
+        """
+        digest = zlib.crc32(repr((start, len(self.contexts))).encode())
+        for param in params:
+            digest = zlib.crc32(param.asnumpy().tobytes(), digest)
+        if self.total(digest) != [self.num_workers * digest]:
+            raise InputError("the workers do not start alike; give them the same options, number "
+                             "of devices, data set and saved model")
+
+    def total(self, *counts):
+        """Sum whole numbers over the workers.
+
+        Parameters
+        ----------
+        *counts : int
+            From 0 to 2**36 - 1.
+
+        Returns
+        -------
+        list of int
+        """
+        # The kvstore adds float32 numbers, which are exact up to 2**24.
+        digits = np.array([(count >> 24, count >> 12 & 0xfff, count & 0xfff) for count in counts])
+        array = nd.array(digits, self.contexts[0])
+        self._sum([array, *(nd.zeros_like(array, ctx=ctx) for ctx in self.contexts[1:])])
+        return [(int(a) << 24) + (int(b) << 12) + int(c) for a, b, c in array.asnumpy()]
+
+    def _sum(self, arrays):
+        """Sum arrays, one on each device, over all devices of all workers, in place."""
+        size = arrays[0].size
+        if size not in self._keys:
+            self._keys[size] = len(self._keys)  # small, since ps-lite multiplies it as an int
+            self._kvstore.init(self._keys[size], arrays[0])
+        key = self._keys[size]
+        # Into the same arrays, since a pull into others can overtake the push.
+        self._kvstore.push(key, arrays)
+        self._kvstore.pull(key, out=arrays)
+
+
+class Replicas:
+    """A `fast.Network` on each of a worker's devices.
+
+    Parameters
+    ----------
+    params : list of NDArray
+        ``[W1, b1, W2, b2, W3, b3]``.
+    workers : Workers
+
+    Attributes
+    ----------
+    params : list of NDArray, float32, shape (number of all parameters,)
+        One for each device; for `train.SGD`.
+    networks : list of fast.Network
+    """
+
+    def __init__(self, params, workers):
+        self._workers = workers
+        size = sum(param.size for param in params)
+        # The last number is for the loss, which so is summed on the gradients' way.
+        self._sums = [nd.zeros(size + 1, ctx) for ctx in workers.contexts]
+        self._losses = [sums[size:] for sums in self._sums]
+        self.networks = [
+            fast.Network(params, ctx, sums[:size])
+            for ctx, sums in zip(workers.contexts, self._sums)
+        ]
+        self.params = [network.params[0] for network in self.networks]
+
+    def loss(self, X, label):
+        """The loss of this worker's part of a batch, as `fast.Network.loss` has it."""
+        bounds = self._workers.bounds(len(label))
+        losses = [
+            # Of no example there is no gradient; of one that counts for nothing, it is zero.
+            network.loss(X[start:end], label[start:end]) if start < end
+            else 0 * network.loss(X[:1], label[:1])
+            for network, start, end in zip(self.networks, bounds, bounds[1:])
+        ]
+        return nd.add_n(*(loss.as_in_context(losses[0].context) for loss in losses))
+
+    def sum_up(self, loss):
+        """Sum the gradients, and the loss, over the parts of the batch.
+
+        Parameters
+        ----------
+        loss : NDArray, float32, shape (1,)
+            What `loss` has returned, after its ``backward()``.
+
+        Returns
+        -------
+        NDArray, float32, shape (1,)
+            The loss of the whole batch.
+        """
+        loss.copyto(self._losses[0])
+        for other in self._losses[1:]:
+            other[:] = 0
+        self._workers._sum(self._sums)
+        return self._losses[0].copy()
