@@ -119,8 +119,14 @@ def ink(image):
     difference = coarse - plain
     # Ink differs from paper by more than the light on the paper does, so that cubes show its sign.
     sign = 1 if (difference ** 3).sum() > 0 else -1
-    background = plain + sign * _filled(sign * difference)
-    return sign * (image - _resize(background, image.shape))
+    difference *= sign
+    beyond = np.where(difference > 0.5 * difference.max(), plain, coarse)
+    background = sign * _filled(sign * coarse, sign * beyond)
+    background = _resize(background, image.shape)
+    if sign < 0:  # where there is less light, dark ink differs less from the paper
+        image = image * (background.max() / np.maximum(background, 1))
+        background = background.max()
+    return sign * (image - background)
 
 
 def _reduce(image, limit):
@@ -137,17 +143,17 @@ def _frame(shape):
     """Mask of the pixels along the edges of a picture, where most is paper."""
     height, width = shape
     edge = np.ones(shape, bool)
-    y, x = -(-height // 12), -(-width // 12)
+    y, x = -(-height // 32), -(-width // 32)
     edge[y:height - y, x:width - x] = False
     return edge
 
 
 def _paper(image):
-    """A quadratic surface through the frame of a picture, whatever ink may cross it."""
+    """A plane through the frame of a picture, whatever ink may cross it."""
     height, width = image.shape
     y, x = np.mgrid[:height, :width]
     y, x = (y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+    terms = np.stack([np.ones_like(x), x, y], axis=-1)
     frame = _frame(image.shape)
     values = image[frame]
     surface = np.full(values.shape, np.median(values))
@@ -159,14 +165,24 @@ def _paper(image):
     return (terms @ factors).astype(np.float32)
 
 
-def _filled(image):
-    """Remove what stands out of its surroundings and is no wider than a stroke can be."""
+def _filled(image, beyond):
+    """Remove what stands out of its surroundings and is no wider than a stroke can be.
+
+    The picture goes on outside with what `beyond` has along its edges.
+    """
     size = max(image.shape) * 2 // 5 | 1
-    opened = _extreme(_extreme(np.pad(image, size), size, np.min), size, np.max)
+    padded = np.pad(beyond, size, mode="edge")
+    padded[size:-size, size:-size] = image
+    opened = _extreme(_extreme(padded, size, np.min), size, np.max)
     opened = _blur(opened, size // 8)[size:-size, size:-size]
     # Noise has its extremes, too.
     frame = _frame(image.shape)
     return opened + np.median((image - opened)[frame])
+
+
+def _noise(ink):
+    """The standard deviation of the paper, even where half of the frame is ink."""
+    return np.percentile(np.abs(ink[_frame(ink.shape)]), 25) / 0.3186
 
 
 def _extreme(image, size, extreme):
@@ -213,10 +229,9 @@ def to_mnist(image):
 
 def _digit(ink):
     """The ink of the one digit, from 0 to 1, cropped."""
-    frame = _frame(ink.shape)
-    noise = 1.4826 * np.median(np.abs(ink[frame]))
+    noise = _noise(ink)
     smooth = _blur(ink, 0 if noise < 1 else max(ink.shape) // 150)
-    noise = 1.4826 * np.median(np.abs(smooth[frame]))
+    noise = _noise(smooth)
     level = _level(smooth, max(NOISE * noise, MIN_CONTRAST))
     mask = _one_digit(smooth > max(0.35 * level, 3 * noise))
     near = _grown(mask, 1.2 * _extent(mask) / BOX)
