@@ -21,6 +21,7 @@ SIDE = 28  # pixels of an image of MNIST's,
 BOX = 20  # and of the square in it that a digit is fitted into
 FINE = 4  # samples a pixel, along each axis, for the width of the strokes
 WIDTHS = (1.6, 5.0)  # pixels of that square: thinner strokes are made thicker, thicker ones thinner
+GAP = 0.2  # between parts of one digit, where 1 is its height
 WORK = 512  # pixels along the longer side that a picture is reduced to,
 COARSE = 64  # and its background
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
@@ -170,7 +171,7 @@ def _filled(image, beyond):
 
     The picture goes on outside with what `beyond` has along its edges.
     """
-    size = max(image.shape) * 2 // 5 | 1
+    size = max(image.shape) * 3 // 10 | 1
     padded = np.pad(beyond, size, mode="edge")
     padded[size:-size, size:-size] = image
     opened = _extreme(_extreme(padded, size, np.min), size, np.max)
@@ -272,7 +273,8 @@ def _one_digit(mask):
     if areas.max(initial=0) < 8:
         raise ImageError(BLANK)
     mask = (areas > 0.02 * areas.max())[labels]
-    gap = 0.2 * _extent(labels == areas.argmax())
+    # Not of its extent: several digits are mostly side by side.
+    gap = GAP * np.count_nonzero(mask.any(axis=1))
     groups = _components(_grown(mask, gap / 2))
     areas = np.bincount(groups[mask])
     largest = areas.argmax()
