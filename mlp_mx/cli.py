@@ -121,7 +121,7 @@ def _show_warning(message, *args, **kwargs):
 def command(main):
     """Turn what ``main(argv=None)`` raises into one line on standard error and an exit code.
 
-    The code is 0 when all went well, 2 for bad input, 1 for what went wrong later, 130 for Ctrl-C.
+    The code is 0 when all went well, or what `main` returns, 2 for bad input, 1 for what went wrong later, 130 for Ctrl-C.
     """
 
     @functools.wraps(main)
@@ -129,10 +129,10 @@ def command(main):
         try:
             with _Interrupt(), warnings.catch_warnings():
                 warnings.showwarning = _show_warning
-                main(argv)
+                code = main(argv)
             if sys.stdout:
                 sys.stdout.flush()
-            return 0
+            return code or 0
         except Error as error:
             message, code = f"error: {error}", error.exit_code
         except KeyboardInterrupt:
