@@ -25,7 +25,7 @@ GAP = 0.2  # between parts of one digit, where 1 is its height
 WORK = 512  # pixels along the longer side that a picture is reduced to,
 COARSE = 64  # and its background
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
-NOISE = 6  # times the noise that a digit has to stand out
+NOISE = 8  # times the noise that a digit has to stand out
 
 
 class ImageError(InputError):
@@ -51,10 +51,7 @@ def read(path):
         If there is no such file, if it is no picture or a damaged one, or if it is enormous.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ImageError(f"{path}: expected a file with a picture, found a folder or a device")
-        if not os.path.getsize(path):
-            raise ImageError(f"{path}: expected a picture, found an empty file")
+        _check_file(path, os.stat(path))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of pictures that are refused below
             with Image.open(path, formats=FORMATS) as picture:
@@ -63,19 +60,25 @@ def read(path):
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: the picture is enormous; scale it down") from error
+        raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found many "
+                         "more; scale it down") from error
     except Image.UnidentifiedImageError as error:
         raise ImageError(f"{path}: expected a picture ({', '.join(FORMATS)}), found something "
                          "else; convert it") from error
     except Exception as error:  # a damaged file can make what decodes it raise anything
-        reason = getattr(error, "strerror", None)
-        if reason:
-            raise ImageError(f"{path} cannot be read: {reason}") from error
-        raise ImageError(f"{path} is damaged: {_line(error)}; use another copy of it") from error
+        if getattr(error, "strerror", None):
+            raise ImageError(f"{path} cannot be read: {error.strerror}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{path} is damaged: {reason}; use another copy of it") from error
 
 
-def _line(error):
-    return " ".join(str(error).split()) or type(error).__name__
+def _check_file(path, status):
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{path}: expected a picture, found a folder; name the files in it")
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+        raise ImageError(f"{path}: expected a picture in a file, found a pipe or a device")
+    if not status.st_size:
+        raise ImageError(f"{path}: expected a picture, found an empty file; use another copy of it")
 
 
 def _check_size(path, width, height):
@@ -231,11 +234,13 @@ def to_mnist(image):
 def _digit(ink):
     """The ink of the one digit, from 0 to 1, cropped."""
     noise = _noise(ink)
-    smooth = _blur(ink, 0 if noise < 1 else max(ink.shape) // 150)
+    smooth = _blur(ink, max(ink.shape) // 150) if noise > 1 else ink
     noise = _noise(smooth)
     level = _level(smooth, max(NOISE * noise, MIN_CONTRAST))
-    mask = _one_digit(smooth > max(0.35 * level, 3 * noise))
-    near = _grown(mask, 1.2 * _extent(mask) / BOX)
+    found = smooth > max(0.35 * level, 3 * noise)
+    mask = _one_digit(found)
+    # Faint edges belong to the digit, what was left out of it does not.
+    near = _grown(mask, 1.2 * _extent(mask) / BOX) & ~_grown(found & ~mask, 1)
     top = np.percentile(smooth[mask], 75)
     edge = max(0.25 * top, 3 * noise)
     ys, xs = np.nonzero(near & (smooth > edge))

@@ -189,7 +189,7 @@ def _draw_pictures(args, paths, pictures, digits, results):
 @cli.command
 def main(argv=None):
     """Predict what the command line names."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse_intermixed_args(argv)  # options may stand between the pictures
     _check(args)
     params, dataset = _load(args.model, runtime.context(args.ctx))
     predict = _predict_pictures if args.image else _predict_test_digits
