@@ -18,7 +18,7 @@ parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
 parser.add_argument("--image", help="picture of one digit, dark on light or light on dark")
 arguments = parser.parse_args()
 
-# The picture: a blue three on a sheet of grey paper on which the light falls from the left.
+# The picture: a blue three on grey paper, in light from the right.
 if arguments.image is None:
     sheet = Image.linear_gradient("L").rotate(270).resize((400, 300)).point(lambda x: 200 - x // 4)
     sheet = sheet.convert("RGB")
@@ -44,7 +44,7 @@ print("model prediction is:", probabilities.argmax())
 figure, axes = plt.subplots(1, 4, figsize=(12, 3), layout="constrained")
 titles = "picture", "background removed", "28 x 28, as in MNIST"
 for cell, title, image in zip(axes, titles, (picture, ink, digit)):
-    cell.imshow(image, cmap="gray", vmin=0)
+    cell.imshow(image, cmap="gray", vmin=0, vmax=255)
     cell.set_title(title)
     cell.axis("off")
 axes[3].barh(range(10), probabilities)

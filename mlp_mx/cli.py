@@ -121,7 +121,8 @@ def _show_warning(message, *args, **kwargs):
 def command(main):
     """Turn what ``main(argv=None)`` raises into one line on standard error and an exit code.
 
-    The code is 0 when all went well, or what `main` returns, 2 for bad input, 1 for what went wrong later, 130 for Ctrl-C.
+    The code is 0 when all went well, 2 for bad input, 1 for what went wrong later, 130 for Ctrl-C.
+    A `main` that has reported what went wrong itself returns the code.
     """
 
     @functools.wraps(main)

@@ -26,6 +26,9 @@ WORK = 512  # pixels along the longer side that a picture is reduced to,
 COARSE = 64  # and its background
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
 NOISE = 8  # times the noise that a digit has to stand out
+MIN_AREA = 8  # pixels of the ink that is found
+BLANK = ("expected one digit that stands out of its background, found a blank picture; write it "
+         "larger or darker")
 
 
 class ImageError(InputError):
@@ -163,8 +166,7 @@ def _paper(image):
     surface = np.full(values.shape, np.median(values))
     for _ in range(20):  # reweighted least squares, which converge to the least absolute error
         weight = 1 / np.sqrt(np.abs(values - surface) + 1)
-        factors = np.linalg.lstsq(
-            terms[frame] * weight[:, None], values * weight, rcond=None)[0]
+        factors = np.linalg.lstsq(terms[frame] * weight[:, None], values * weight, rcond=None)[0]
         surface = terms[frame] @ factors
     return (terms @ factors).astype(np.float32)
 
@@ -174,19 +176,12 @@ def _filled(image, beyond):
 
     The picture goes on outside with what `beyond` has along its edges.
     """
-    size = max(image.shape) * 3 // 10 | 1
+    size = max(image.shape) * 3 // 10 | 1  # odd
     padded = np.pad(beyond, size, mode="edge")
     padded[size:-size, size:-size] = image
     opened = _extreme(_extreme(padded, size, np.min), size, np.max)
     opened = _blur(opened, size // 8)[size:-size, size:-size]
-    # Noise has its extremes, too.
-    frame = _frame(image.shape)
-    return opened + np.median((image - opened)[frame])
-
-
-def _noise(ink):
-    """The standard deviation of the paper, even where half of the frame is ink."""
-    return np.percentile(np.abs(ink[_frame(ink.shape)]), 25) / 0.3186
+    return opened + np.median((image - opened)[_frame(image.shape)])  # as noise has extremes, too
 
 
 def _extreme(image, size, extreme):
@@ -241,12 +236,15 @@ def _digit(ink):
     mask = _one_digit(found)
     # Faint edges belong to the digit, what was left out of it does not.
     near = _grown(mask, 1.2 * _extent(mask) / BOX) & ~_grown(found & ~mask, 1)
-    top = np.percentile(smooth[mask], 75)
-    edge = max(0.25 * top, 3 * noise)
-    ys, xs = np.nonzero(near & (smooth > edge))
-    crop = np.s_[ys.min():ys.max() + 1, xs.min():xs.max() + 1]
-    low = noise
-    return np.clip((np.where(near, ink, 0)[crop] - low) / (top - low), 0, 1)
+    full = np.percentile(smooth[mask], 75)
+    ys, xs = np.nonzero(near & (smooth > max(0.25 * full, 3 * noise)))
+    ink = np.where(near, ink, 0)[ys.min():ys.max() + 1, xs.min():xs.max() + 1]
+    return np.clip((ink - noise) / (full - noise), 0, 1)
+
+
+def _noise(ink):
+    """The standard deviation of the paper, even where half of the frame is ink."""
+    return np.percentile(np.abs(ink[_frame(ink.shape)]), 25) / 0.3186
 
 
 def _level(ink, least):
@@ -255,10 +253,6 @@ def _level(ink, least):
     if not len(strong):
         raise ImageError(BLANK)
     return (strong ** 3).sum() / (strong ** 2).sum()
-
-
-BLANK = ("expected one digit that stands out of its background, found a blank picture; write "
-         "it larger or darker")
 
 
 def _extent(mask):
@@ -275,10 +269,10 @@ def _one_digit(mask):
     labels = _components(mask)
     areas = np.bincount(labels.ravel())
     areas[0] = 0
-    if areas.max(initial=0) < 8:
+    if areas.max() < MIN_AREA:
         raise ImageError(BLANK)
     mask = (areas > 0.02 * areas.max())[labels]
-    # Not of its extent: several digits are mostly side by side.
+    # Of the height, because several digits are mostly side by side.
     gap = GAP * np.count_nonzero(mask.any(axis=1))
     groups = _components(_grown(mask, gap / 2))
     areas = np.bincount(groups[mask])
@@ -325,7 +319,7 @@ def _fitted(image, longer):
 
 
 def _restroked(digit):
-    """Make strokes thicker that would nearly vanish in the small image, and very thick ones thinner."""
+    """Make thicker the strokes that would nearly vanish when small, and very thick ones thinner."""
     solid = np.pad(digit > 0.5, 1)
     # Each pixel edge counts, which lengthens an oblique outline by 4 / pi on average.
     outline = np.pi / 4 * sum(np.diff(solid, axis=axis).sum() for axis in (0, 1))
@@ -338,6 +332,7 @@ def _restroked(digit):
 
 
 def _step(image, extreme, corners):
+    """The least or the greatest value of each pixel and its 4 neighbours, or 8 with the corners."""
     padded = np.pad(image, 1)
     shifts = [padded[1 + y:1 + y + image.shape[0], 1 + x:1 + x + image.shape[1]]
               for y in (-1, 0, 1) for x in (-1, 0, 1) if corners or not x * y]

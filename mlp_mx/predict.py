@@ -71,7 +71,8 @@ def _check(args):
                 raise InputError(f"--{option.replace('_', '-')} is for test digits, and pictures "
                                  "are given; leave one of them out")
     elif args.show_input is not None:
-        raise InputError("--show-input is for pictures, and none is given; name some, or use --plot")
+        raise InputError("--show-input is for pictures, and none is given; name some, or "
+                         "use --plot")
     if args.plot is not None and args.plot == args.show_input:
         raise InputError("--plot and --show-input name the same file; name two")
     for path in (args.plot, args.show_input):

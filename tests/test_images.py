@@ -78,7 +78,6 @@ def test_read_takes_a_shape_that_is_in_the_alpha_alone(tmp_path, colour):
     assert difference(seen(picture, tmp_path / "alpha.png"),
                       images.to_mnist(np.asarray(drawing()))) < 0.05
     indexed = picture.quantize(8)
-    assert "transparency" in indexed.info or indexed.mode == "P"
     assert difference(seen(indexed, tmp_path / "indexed.png"),
                       images.to_mnist(np.asarray(drawing()))) < 0.1
 
@@ -122,6 +121,28 @@ def test_a_broken_digit_is_one_and_two_digits_are_refused():
     two = np.hstack([np.asarray(drawing()), np.asarray(drawing())])
     with pytest.raises(images.ImageError, match="expected one digit, found several things"):
         images.to_mnist(two)
+
+
+def test_components_are_those_of_a_flood_fill():
+    random = np.random.RandomState(0)
+    for share in (0.2, 0.4, 0.5, 0.8):
+        mask = random.random_sample((40, 50)) < share
+        found = images._components(mask)
+        assert ((found > 0) == mask).all()
+        left = set(zip(*np.nonzero(mask)))
+        parts = []
+        while left:
+            part, edge = set(), [left.pop()]
+            while edge:
+                y, x = edge.pop()
+                part.add((y, x))
+                near = {(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
+                left -= near
+                edge.extend(near)
+            parts.append(part)
+        numbers = [{found[pixel] for pixel in part} for part in parts]
+        assert all(len(number) == 1 for number in numbers)
+        assert len(set.union(*numbers)) == len(parts) == found.max()
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
