@@ -1,6 +1,7 @@
 """What the commands share: argument types, one-line errors, exit codes and progress bars."""
 
 import argparse
+import contextlib
 import functools
 import math
 import os
@@ -13,9 +14,16 @@ import tqdm
 
 from . import Error
 
-__all__ = ["ArgumentParser", "bar", "command", "integer", "number", "steps"]
+__all__ = [
+    "ArgumentParser", "Stopped", "bar", "command", "integer", "number", "path", "steps",
+    "uninterrupted",
+]
 
-INTERRUPTED = 128 + 2  # what a shell reports of a process that SIGINT ended
+MEANINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, put off until a step was done, so that nothing is left half done."""
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -62,6 +70,13 @@ def number(minimum, maximum):
     return _bounded(float, "a number", minimum, maximum)
 
 
+def path(text):
+    """Argument type: the name of a file or folder, which may or may not exist."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected the name of a file or folder, found {text!r}")
+    return text
+
+
 def bar(iterable=None, show=True, **options):
     """A progress bar for a while, on standard error: if it is to be shown, and on a terminal.
 
@@ -77,41 +92,74 @@ def bar(iterable=None, show=True, **options):
 
 
 def steps(iterable, show=True, **options):
-    """Pass on the items of an iterable under a `bar`, and stop between two of them at Ctrl-C."""
-    for item in bar(iterable, show, **options):
-        if _Interrupt.pending:
-            raise KeyboardInterrupt
-        yield item
+    """Pass on the items of an iterable under a `bar`; Ctrl-C and SIGTERM wait for the next item.
+
+    Raises
+    ------
+    Stopped
+        Between two items, if one of these signals has come.
+    """
+    with uninterrupted():
+        for item in bar(iterable, show, **options):
+            if _Signals.current.received:
+                raise Stopped
+            yield item
 
 
-class _Interrupt:
-    """Handles Ctrl-C so that it is not lost, for as long as a command runs.
+@contextlib.contextmanager
+def uninterrupted():
+    """Put Ctrl-C and SIGTERM off to the next of `steps`, or to the end; a second one is at once."""
+    signals = _Signals.current
+    signals.put_off += 1
+    try:
+        yield
+    finally:
+        signals.put_off -= 1
 
-    Python's own handler raises an exception wherever the program happens to be. In MXNet that is
-    often a destructor of an array, where exceptions are dropped; so there, `steps` raises it later,
-    or the next Ctrl-C does at once.
+
+class _Signals:
+    """Handles Ctrl-C and SIGTERM alike, for as long as a command runs.
+
+    Python's own handler of Ctrl-C raises an exception wherever the program happens to be. In MXNet
+    that is often a destructor of an array, where exceptions are dropped; so it is put off there.
     """
 
-    pending = False
+    current = None
+
+    def __init__(self):
+        self.received = None
+        self.put_off = 0
 
     def __enter__(self):
+        self._outer, _Signals.current = _Signals.current, self
+        self._handlers = {}
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._handle)
+            self._handlers = {signum: signal.signal(signum, self._handle) for signum in MEANINGS}
+        return self
 
     def _handle(self, signum, frame):
-        again, _Interrupt.pending = _Interrupt.pending, True
-        while frame and not again:
-            if frame.f_globals.get("__name__", "").startswith("mxnet."):
-                return
-            frame = frame.f_back
+        first, self.received = not self.received, signum
+        if first and (self.put_off or _is_inside_mxnet(frame)):
+            return
         raise KeyboardInterrupt
 
     def __exit__(self, error_type, *_):
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._previous)
-        pending, _Interrupt.pending = _Interrupt.pending, False
-        if pending and error_type is None:
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
+        _Signals.current = self._outer
+        if self.received and error_type is None:
             raise KeyboardInterrupt
+
+
+_Signals.current = _Signals()  # outside commands, where it receives nothing
+
+
+def _is_inside_mxnet(frame):
+    while frame:
+        if frame.f_globals.get("__name__", "").startswith("mxnet."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _show_warning(message, *args, **kwargs):
@@ -121,14 +169,16 @@ def _show_warning(message, *args, **kwargs):
 def command(main):
     """Turn what ``main(argv=None)`` raises into one line on standard error and an exit code.
 
-    The code is 0 when all went well, 2 for bad input, 1 for what went wrong later, 130 for Ctrl-C.
+    The code is 0 when all went well, 2 for bad input, 1 for what went wrong later, and, as shells
+    have it, 130 for Ctrl-C and 143 for SIGTERM.
     A `main` that has reported what went wrong itself returns the code.
     """
 
     @functools.wraps(main)
     def run(argv=None):
+        signals = _Signals()
         try:
-            with _Interrupt(), warnings.catch_warnings():
+            with signals, warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 code = main(argv)
             if sys.stdout:
@@ -136,8 +186,9 @@ def command(main):
             return code or 0
         except Error as error:
             message, code = f"error: {error}", error.exit_code
-        except KeyboardInterrupt:
-            message, code = "interrupted", INTERRUPTED
+        except KeyboardInterrupt as stop:
+            signum = signals.received or signal.SIGINT
+            message, code = "; ".join(filter(None, [MEANINGS[signum], *stop.args])), 128 + signum
         except OSError as error:  # most likely standard output is full, or nobody reads it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor fails again
             if isinstance(error, BrokenPipeError):  # the reader has seen enough, as `head -1` has

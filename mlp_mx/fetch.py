@@ -2,11 +2,13 @@
 
 import collections
 import contextlib
+import gzip
 import hashlib
 import os
 import pathlib
 import threading
 import time
+import zlib
 
 from . import Error, InputError, cli
 
@@ -75,11 +77,22 @@ def _file_status(path, digest):
     return "verified" if found == digest else "wrong SHA-256"
 
 
+def _is_whole(path):
+    """Whether a gzip file is undamaged, and so may be another data set's, which nobody gave up."""
+    try:
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
+            return file.tell() > 0
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
 def mnist(data_dir=None, progress=False):
     """Make sure that the four MNIST files are there, and are the right ones.
 
-    Files that are there and right are left alone, and the folder may then be read-only. Others
-    are downloaded, from the mirror at the URL in ``$MLP_MX_MIRROR`` first if that is set; each
+    Files that are there and right are left alone, and the folder may then be read-only. Missing
+    and damaged ones are downloaded, from the mirror at the URL in ``$MLP_MX_MIRROR`` first if that is set; each
     takes its name only once its SHA-256 is right, so several processes may do this at once.
 
     Parameters
@@ -100,13 +113,17 @@ def mnist(data_dir=None, progress=False):
         If a file could not be had from any mirror (without a network, after 10 seconds or less),
         or not be written to the folder.
     InputError
-        If the folder cannot be read, or the mirror's URL is none.
+        If the folder cannot be read, if a file in it is whole and another than MNIST's, or if the
+        mirror's URL is none.
     """
     path = folder(data_dir)
     wanted = {name: state for name, state in status(path).items() if state != "verified"}
     for name, state in wanted.items():
         if state.startswith("unreadable"):
             raise InputError(f"{path / name} is {state}; mend that, or use --data-dir")
+        if state == "wrong SHA-256" and _is_whole(path / name):
+            raise InputError(f"{path / name} is whole, but not MNIST's ({state}); move it away, or "
+                             "name another folder with --data-dir or MLP_MX_DATA")
     if wanted:
         _download(wanted, path, progress)
     return path

@@ -340,20 +340,25 @@ def _mnist_format(array):
     return gzip.compress(header + array.tobytes(), compresslevel=6, mtime=0)
 
 
-@cli.command
-def main(argv=None):
-    """Draw a contact sheet, and write the data set for other programs if asked to."""
+def _parser():
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx.glyphs",
         description="Draw a contact sheet of glyphs, the data set of digits drawn from fonts.",
     )
-    parser.add_argument("sheet", metavar="PICTURE", nargs="?", default="glyphs.png",
+    parser.add_argument("sheet", type=cli.path, metavar="PICTURE", nargs="?", default="glyphs.png",
                         help="file to draw to, a PNG: 20 of each digit")
     parser.add_argument("--split", choices=SIZES, default="train", help="half to draw")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder in which the data set is kept")
-    parser.add_argument("--write", metavar="DIR",
+    parser.add_argument("--data-dir", type=cli.path, metavar="DIR",
+                        help="folder in which the data set is kept")
+    parser.add_argument("--write", type=cli.path, metavar="DIR",
                         help="also write the whole data set there, as four files in MNIST's format")
-    args = parser.parse_args(argv)
+    return parser
+
+
+@cli.command
+def main(argv=None):
+    """Draw a contact sheet, and write the data set for other programs if asked to."""
+    args = _parser().parse_args(argv)
     if not args.sheet.endswith(".png"):
         raise InputError(f"expected a file name that ends in .png, found {args.sheet!r}")
     splits = load(args.data_dir, progress=True)

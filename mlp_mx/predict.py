@@ -42,9 +42,9 @@ def _parser():
         "images. Exit code 1: some of the pictures could not be used.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="file that mlp_mx.train --save has written")
-    add("image", metavar="IMAGE", nargs="*", help="picture of one digit, dark on light or light "
-        "on dark; without any, test digits are drawn")
+    add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
+    add("image", type=cli.path, metavar="IMAGE", nargs="*", help="picture of one digit, dark on "
+        "light or light on dark; without any, test digits are taken")
     add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
     add("--samples", type=cli.integer(1, 10000), metavar="N",
         help=f"number of test digits (default: {SAMPLES})")
@@ -52,12 +52,13 @@ def _parser():
         help=f"of the choice of test digits (default: {SEED})")
     add("--dataset", choices=data.DATASETS,
         help="of the test digits (default: the one that the model was trained on)")
-    add("--data-dir", metavar="DIR", help="folder in which the data set is, or will be, kept")
+    add("--data-dir", type=cli.path, metavar="DIR",
+        help="folder in which the data set is, or will be, kept")
     add("--json", action="store_true", help="one line of JSON a digit")
-    add("--plot", metavar="PATH", help="file to draw the digits and the predictions to: "
-        ".png, .svg or .pdf")
-    add("--show-input", metavar="PATH", help="file to draw each picture to, beside what the "
-        "network saw of it")
+    add("--plot", type=cli.path, metavar="PATH",
+        help="file to draw the digits and the predictions to, .png, .svg or .pdf")
+    add("--show-input", type=cli.path, metavar="PATH",
+        help="file to draw each picture to, beside what the network saw of it")
     return parser
 
 
@@ -80,7 +81,7 @@ def _check(args):
             plot.check_path(path)
 
 
-def _load(path, ctx):
+def _load_network(path, ctx):
     """The parameters, and the name of the data set that they were trained on, or None."""
     params, metadata = checkpoint.load(path, ctx)
     sizes = params[0].shape[0], params[5].shape[0]
@@ -151,7 +152,8 @@ def _predict_pictures(args, params, dataset):
     """Print a prediction for each picture, and draw them if asked to; return the exit code."""
     if dataset != "MNIST":
         warnings.warn(f"{args.model} was trained on {dataset or 'what it does not say'}, and not "
-                      "on MNIST's handwriting; its predictions for handwriting may be poor")
+                      "on MNIST's handwriting; its predictions for handwriting may be poor",
+                      stacklevel=3)
     width = max(len(_printable(path)) for path in args.image)
     seen = []
     for path in cli.steps(args.image, show=False):
@@ -192,7 +194,7 @@ def main(argv=None):
     """Predict what the command line names."""
     args = _parser().parse_intermixed_args(argv)  # options may stand between the pictures
     _check(args)
-    params, dataset = _load(args.model, runtime.context(args.ctx))
+    params, dataset = _load_network(args.model, runtime.context(args.ctx))
     predict = _predict_pictures if args.image else _predict_test_digits
     return predict(args, params, dataset)
 

@@ -12,6 +12,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import signal
 import sys
 import warnings
 
@@ -43,8 +44,8 @@ def __getattr__(name):
     except KeyboardInterrupt:
         if not _is_command():
             raise
-        print("interrupted", file=sys.stderr)
-        sys.exit(cli.INTERRUPTED)
+        print(cli.MEANINGS[signal.SIGINT], file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     return mx if name == "mx" else getattr(mx, name)
 
 
@@ -281,12 +282,16 @@ def describe():
     return facts
 
 
+def _parser():
+    return cli.ArgumentParser(
+        prog="python -m mlp_mx.runtime", description="Print what a bug report needs."
+    )
+
+
 @cli.command
 def main(argv=None):
     """Print what `describe` finds."""
-    cli.ArgumentParser(
-        prog="python -m mlp_mx.runtime", description="Print what a bug report needs."
-    ).parse_args(argv)
+    _parser().parse_args(argv)
     for heading, fact in describe().items():
         print(f"{heading + ':':<30} {fact}")
 

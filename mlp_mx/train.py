@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import Error, InputError, checkpoint, cli, data, fast, model, published, runtime
+from . import Error, InputError, checkpoint, cli, data, fast, keep, model, published, runtime
 from .runtime import autograd, nd
 
-__all__ = ["DivergenceError", "Epoch", "SGD", "evaluate_accuracy", "fit", "train_epoch"]
+__all__ = [
+    "DivergenceError", "Epoch", "Position", "SGD", "evaluate_accuracy", "fit", "train_epoch",
+]
 
 # Batches whose losses are read from the device at once. Reading each would make the Python thread
 # wait each time; reading none would let it run ahead of the device, and memory grow with that.
@@ -37,6 +39,17 @@ class Epoch(NamedTuple):
     """Fraction of the test examples classified rightly after the epoch."""
     seconds: float
     """Wall time of the epoch, training and evaluation together."""
+
+
+class Position(NamedTuple):
+    """How far training has come, between two batches."""
+
+    epoch: int = 0
+    """Number of the epoch that it is in."""
+    batch: int = 0
+    """Number of the next batch."""
+    loss: float = 0.0
+    """Sum of the losses of the epoch's examples so far, in nats."""
 
 
 def SGD(params, lr):
@@ -85,7 +98,7 @@ def evaluate_accuracy(data_iterator, params):
     return correct / seen
 
 
-def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
+def train_epoch(params, train_data, learning_rate, epoch=0, progress=False, losses=None):
     """Pass over the training data once, with one step of `SGD` for each batch.
 
     The gradient of a batch is that of the sum of its examples' losses, not of their mean.
@@ -101,6 +114,8 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
         Its number; an `mlp_mx.data.ArrayLoader` takes its order from it.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
+    losses : Losses, optional
+        Of the epoch's first batches, where it goes on after those.
 
     Returns
     -------
@@ -114,54 +129,74 @@ def train_epoch(params, train_data, learning_rate, epoch=0, progress=False):
     """
     if hasattr(train_data, "set_epoch"):
         train_data.set_epoch(epoch)
-    losses = _Losses(epoch)
+    losses = losses or Losses(Position(epoch))
     num_examples = 0
     with fast.training(params) as network:
-        for X, label in cli.steps(train_data, progress, desc=f"epoch {epoch}", unit="batch"):
+        batches = cli.steps(train_data, progress, desc=f"epoch {epoch}", unit="batch")
+        for batch, (X, label) in enumerate(batches):
+            num_examples += len(label)
+            if batch < losses.batch:
+                continue
             with autograd.record():
                 loss = network.loss(X, label)
             loss.backward()
             SGD(network.params, learning_rate)
             losses.append(loss)
-            num_examples += len(label)
     if not num_examples:
         raise ValueError("expected at least one example to train on, found none")
-    mean_loss = losses.total() / num_examples
+    mean_loss = losses.position().loss / num_examples
     if not all(np.isfinite(param.asnumpy()).all() for param in params):
         raise DivergenceError(f"a parameter is not finite after epoch {epoch}: {DIVERGED}")
     return mean_loss
 
 
-class _Losses:
-    """Adds up the batches' losses, and reads them from the device some at a time."""
+class Losses:
+    """Adds up the batches' losses, and reads them from the device some at a time.
 
-    def __init__(self, epoch):
-        self._epoch = epoch
+    Parameters
+    ----------
+    position : Position
+        Where to go on adding.
+    """
+
+    def __init__(self, position):
+        self._position = position
         self._unread = []
-        self._read = []
+
+    @property
+    def batch(self):
+        """Number of the next batch."""
+        return self._position.batch + len(self._unread)
 
     def append(self, loss):
+        """Add a batch's summed loss, an NDArray of shape (1,)."""
         self._unread.append(loss)
         if len(self._unread) == BATCHES_PER_READ:
-            self._read_and_check()
+            self.position()
 
-    def total(self):
-        self._read_and_check()
-        return float(np.sum(self._read, dtype=np.float64))
+    def position(self):
+        """How far the epoch has come; waits for the device.
 
-    def _read_and_check(self):
-        if self._unread:
-            self._read.extend(nd.concat(*self._unread, dim=0).asnumpy())
-            self._unread.clear()
-        wrong = np.flatnonzero(~np.isfinite(self._read))
-        if len(wrong):
-            raise DivergenceError(
-                f"the loss is not finite in epoch {self._epoch}, batch {wrong[0]}: {DIVERGED}"
-            )
+        Raises
+        ------
+        DivergenceError
+            If a loss is not finite.
+        """
+        epoch, batch, total = self._position
+        for loss in nd.concat(*self._unread, dim=0).asnumpy() if self._unread else ():
+            if not np.isfinite(loss):
+                raise DivergenceError(
+                    f"the loss is not finite in epoch {epoch}, batch {batch}: {DIVERGED}"
+                )
+            batch += 1
+            total += float(loss)  # one after the other, so that a break changes no bit of the sum
+        self._position, self._unread = Position(epoch, batch, total), []
+        return self._position
 
 
 def fit(
-    params, train_data, test_data, epochs=10, learning_rate=0.001, start_epoch=0, progress=False
+    params, train_data, test_data, epochs=10, learning_rate=0.001, start=Position(),
+    progress=False,
 ):
     """Train for some epochs, and evaluate after each.
 
@@ -175,8 +210,8 @@ def fit(
         The number of the epoch to stop before.
     learning_rate : float, default 0.001
         Small, because a batch's loss is summed and not averaged.
-    start_epoch : int, default 0
-        The number of the first epoch.
+    start : Position, default the beginning
+        Where to go on: with the same parameters as there, the end is the same to the last bit.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
 
@@ -189,13 +224,20 @@ def fit(
     ------
     DivergenceError
         As `train_epoch` does.
+    mlp_mx.cli.Stopped
+        At Ctrl-C or SIGTERM in a command, between two batches; its `position` is how far it came.
     """
-    for epoch in range(start_epoch, epochs):
-        start = time.perf_counter()
-        loss = train_epoch(params, train_data, learning_rate, epoch, progress)
-        test_accuracy = evaluate_accuracy(test_data, params)
-        train_accuracy = evaluate_accuracy(train_data, params)
-        yield Epoch(epoch, loss, train_accuracy, test_accuracy, time.perf_counter() - start)
+    for epoch in range(start.epoch, epochs):
+        begin = time.perf_counter()
+        losses = Losses(start if epoch == start.epoch else Position(epoch))
+        try:
+            loss = train_epoch(params, train_data, learning_rate, epoch, progress, losses)
+            test_accuracy = evaluate_accuracy(test_data, params)
+            train_accuracy = evaluate_accuracy(train_data, params)
+        except cli.Stopped as stop:
+            stop.position = losses.position()
+            raise
+        yield Epoch(epoch, loss, train_accuracy, test_accuracy, time.perf_counter() - begin)
 
 
 def _parser():
@@ -207,7 +249,8 @@ def _parser():
     add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
     add("--dataset", default="auto", choices=data.DATASETS,
         help="MNIST, or glyphs, digits drawn from fonts; auto is MNIST if it can be had")
-    add("--data-dir", metavar="DIR", help="folder in which the data set is, or will be, kept")
+    add("--data-dir", type=cli.path, metavar="DIR",
+        help="folder in which the data set is, or will be, kept")
     add("--epochs", type=cli.integer(1, 10**6), default=10, metavar="N",
         help="passes over the training data")
     add("--batch-size", type=cli.integer(1, 10**6), default=64, metavar="N", help="examples a step")
@@ -219,30 +262,58 @@ def _parser():
         help="standard deviation of the initial parameters")
     add("--seed", type=cli.integer(0, 2**32 - 1), default=0, metavar="N",
         help="of the initial parameters and of the order of the examples")
-    add("--save", metavar="PATH",
-        help="file to save the model to after each epoch, .npz or .params")
-    add("--resume", metavar="PATH", help="saved model to go on from, to the same end as without a "
-        "break; the other options must be as they were, but --epochs may be more")
+    add("--save", type=cli.path, metavar="PATH",
+        help="file to save the model to, .npz or .params, as training goes on, at its end, and at "
+        "Ctrl-C or SIGTERM")
+    add("--save-every", type=cli.integer(1, 10**6), metavar="N",
+        help="epochs from one save to the next (default: 1)")
+    add("--resume", type=cli.path, metavar="PATH",
+        help="saved model to go on from, to the same end as without a break; the other options "
+        "must be as they were, but --epochs may be more")
+    add("--log", type=cli.path, metavar="PATH", help="file to add one JSON line an epoch to")
     add("--no-progress", action="store_true", help="no progress bar, even on a terminal")
     return parser
 
 
 def _start(args, settings, ctx):
-    """The parameters to start from, and the number of the first epoch."""
+    """The parameters and the position to start from, and the last epoch before it, if any."""
     if args.resume is None:
         params = model.init_params(
             num_hidden=args.num_hidden, weight_scale=args.weight_scale, seed=args.seed, ctx=ctx
         )
-        return params, 0
+        return params, Position(), None
     params, saved = checkpoint.load(args.resume, ctx)
     differing = [f"{name} was {saved.get(name)!r} and is {value!r}"
                  for name, value in settings.items() if saved.get(name) != value]
     if differing:
         raise InputError(f"--resume {args.resume}: {', '.join(differing)}; give the same options")
-    if saved["epoch"] + 1 >= args.epochs:
-        raise InputError(f"--resume {args.resume}: it has all of {saved['epoch'] + 1} epochs, and "
+    if "position" not in saved:
+        raise InputError(f"--resume {args.resume}: expected a model that --save has saved, found "
+                         "one that does not say where its training ended")
+    position = Position(**saved["position"])
+    if position > Position(args.epochs):
+        raise InputError(f"--resume {args.resume}: its training is in epoch {position.epoch}, and "
                          f"--epochs is {args.epochs}; ask for more")
-    return params, saved["epoch"] + 1
+    last = Epoch(*(saved[name] for name in Epoch._fields)) if position.epoch else None
+    return params, position, last
+
+
+def _follow(records, keeper, start, last):
+    """Keep and print each epoch's record, and return the last one, or else the one from before."""
+    with cli.uninterrupted():
+        try:
+            for last in records:
+                keeper.epoch(last._asdict(), Position(last.epoch + 1)._asdict())
+                print(
+                    f"Epoch {last.epoch}. Loss: {last.loss:.5f}, "
+                    f"Train_acc {last.train_accuracy:.5f}, Test_acc {last.test_accuracy:.4f}",
+                    flush=True,
+                )
+        except cli.Stopped as stop:
+            if stop.position == start:  # nothing was done that would have to be saved
+                raise
+            raise cli.Stopped(keeper.finish(stop.position._asdict())) from None
+    return last
 
 
 def _summary(record, name):
@@ -261,32 +332,29 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     progress = not args.no_progress
     ctx = runtime.context(args.ctx)
-    if args.save is not None:
-        checkpoint.check_path(args.save)  # before hours of work are done for it
+    if args.save_every is not None and args.save is None:
+        raise InputError("--save-every needs --save, which says where")
+    keeper = keep.Keeper(args.save, args.save_every or 1, args.log)
     train_data, test_data = data.load(
         args.dataset, args.data_dir, args.batch_size, args.seed, ctx, progress
     )
     name = train_data.name
     options = ("batch_size", "learning_rate", "num_hidden", "weight_scale", "seed")
     settings = {"dataset": name, **{option: getattr(args, option) for option in options}}
-    params, start_epoch = _start(args, settings, ctx)
+    params, start, last = _start(args, settings, ctx)
     print(
         f"{name}: {train_data.num_examples} training and {test_data.num_examples} test examples, "
         f"on {ctx}", flush=True,
     )
-    for record in fit(
-        params, train_data, test_data, args.epochs, args.learning_rate, start_epoch, progress
-    ):
-        print(
-            f"Epoch {record.epoch}. Loss: {record.loss:.5f}, "
-            f"Train_acc {record.train_accuracy:.5f}, Test_acc {record.test_accuracy:.4f}",
-            flush=True,
-        )
-        if args.save is not None:
-            checkpoint.save(args.save, params, **settings, **record._asdict())
-    print(_summary(record, name))
-    if args.save is not None:
-        print(f"saved as {args.save}")
+    keeper.begin(params, {**settings, **(last._asdict() if last else {})})
+    records = fit(
+        params, train_data, test_data, args.epochs, args.learning_rate, start, progress
+    )
+    last = _follow(records, keeper, start, last)
+    print(_summary(last, name))
+    saved = keeper.finish(Position(last.epoch + 1)._asdict())
+    if saved:
+        print(saved)
 
 
 if __name__ == "__main__":

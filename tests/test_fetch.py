@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import os
 import pathlib
+import random
 import socket
 import stat
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from mlp_mx import InputError, fetch
 
+RACES = int(os.environ.get("MLP_MX_RACES", 2))
 FILES = {name: gzip.compress(name.encode() * 1000, mtime=0) for name in fetch.FILES}
 
 
@@ -68,6 +70,28 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         else:
             self.send(body)
 
+    def faulty(self, name, body):  # fails at random, but not more than twice in a row
+        failures = self.server.failures.get(name, 0)
+        self.server.failures[name] = (failures + 1) % 3 if random.random() < 0.6 else 0
+        if not self.server.failures[name]:
+            random.choice([self.good, self.slow])(name, body)
+        else:
+            random.choice([self.cut, self.wrong, self.unavailable, self.silent])(name, body)
+
+    def slow(self, name, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        for start in range(0, len(body), 40):
+            self.wfile.write(body[start:start + 40])
+            time.sleep(random.uniform(0, 0.1))
+
+    def unavailable(self, name, body):
+        self.send_error(503)
+
+    def silent(self, name, body):
+        self.close_connection = True
+
     def stalled(self, name, body):
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -82,7 +106,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
-        server.requests, server.closing = [], threading.Event()
+        server.requests, server.failures, server.closing = [], {}, threading.Event()
         server.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -205,7 +229,8 @@ def test_mnist_without_a_network_gives_up_in_time(monkeypatch, tmp_path):
     assert "http://slow.invalid/ no answer in 1 s" in str(caught.value)
 
 
-def test_mnist_of_two_processes_at_once(server, python, tmp_path):
+@pytest.mark.parametrize("behaviour", ["good"] + ["faulty"] * RACES)
+def test_mnist_of_two_processes_at_once(server, python, tmp_path, behaviour):
     code = (
         "import sys, threading; sys.path.insert(0, sys.argv[1])\n"
         "import test_fetch as t; from mlp_mx import fetch; import hashlib\n"
@@ -215,7 +240,7 @@ def test_mnist_of_two_processes_at_once(server, python, tmp_path):
     folder, results = tmp_path / "shared", []
     threads = [
         threading.Thread(target=lambda: results.append(python(
-            "-c", code, os.path.dirname(__file__), folder, MLP_MX_MIRROR=f"{server.url}/good"
+            "-c", code, os.path.dirname(__file__), folder, MLP_MX_MIRROR=f"{server.url}/{behaviour}"
         )))
         for _ in range(2)
     ]
@@ -225,6 +250,16 @@ def test_mnist_of_two_processes_at_once(server, python, tmp_path):
         thread.join()
     assert [(result.returncode, result.stderr) for result in results] == [(0, "")] * 2
     assert contents(folder) == FILES
+
+
+def test_mnist_replaces_no_file_that_is_whole(server, monkeypatch, tmp_path):
+    use(monkeypatch, server, "good")
+    name = next(iter(FILES))
+    other = gzip.compress(b"another data set of the same form")
+    (tmp_path / name).write_bytes(other)
+    with pytest.raises(InputError, match=f"{name} is whole, but not MNIST's"):
+        fetch.mnist(tmp_path)
+    assert contents(tmp_path) == {name: other} and server.requests == []
 
 
 def test_mnist_says_what_is_wrong_with_the_folder(server, monkeypatch, tmp_path):

@@ -1,0 +1,11 @@
+"""``python -m mlp_mx.train`` on a few glyphs, for tests that end it before its time."""
+
+import sys
+
+from mlp_mx import glyphs, train
+
+SPLITS = glyphs.generate("train", 2000), glyphs.generate("test", 500)
+
+if __name__ == "__main__":
+    glyphs.load = lambda data_dir, progress: SPLITS
+    sys.exit(train.main(["--dataset", "glyphs", "--num-hidden", "64", *sys.argv[1:]]))

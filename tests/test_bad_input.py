@@ -1,0 +1,139 @@
+"""Bad command lines, made from the commands' own tables of options."""
+
+import gzip
+import os
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlp_mx import export, fetch, glyphs, runtime, train
+
+LINES = int(os.environ.get("MLP_MX_COMMAND_LINES", 200))
+COMMANDS = {"train": train, "glyphs": glyphs, "runtime": runtime, "export": export}
+SPLITS = glyphs.generate("train", 400), glyphs.generate("test", 400)
+# Of files that are there: folder, folder.npz, text.txt, damaged.npz.
+BAD_FILES = {
+    "save": ["folder", "text.txt", "absent/model.npz", "folder.npz", "model.npz/model.npz"],
+    "resume": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
+    "log": ["folder", "absent/log", "text.txt", "damaged.npz"],
+    "sheet": ["folder", "sheet.txt", "absent/sheet.png"],
+    "write": ["text.txt", "text.txt/folder"],
+    "data_dir": [],
+    "model": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
+    "output": ["folder", "text.txt", "absent/model.onnx"],
+}
+BAD_WORDS = st.sampled_from(["--no-such-option", "--epoch=1", "-x", "--help=1", "--no-progress=1"])
+GOOD_NUMBERS = {"learning_rate": "0.01", "weight_scale": "0.1"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A current folder to stumble over, and a small data set."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("folder", "folder.npz"):
+        os.mkdir(name)
+    (tmp_path / "text.txt").write_text("text\n")
+    (tmp_path / "damaged.npz").write_bytes(b"PK\3\4damaged")
+    monkeypatch.setattr(glyphs, "load", lambda data_dir, progress: SPLITS)
+    return tmp_path
+
+
+def run(command, line):
+    try:
+        return command.main(line)
+    except SystemExit as exit:  # argparse's way out
+        return exit.code
+
+
+def bad_values(action):
+    """Values that an option must refuse."""
+    words = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"))
+    if action.dest in BAD_FILES:
+        return st.sampled_from(["", "\0", *BAD_FILES[action.dest]])
+    if action.choices:
+        return words.filter(lambda word: word not in action.choices)
+    if action.dest == "ctx":
+        return st.sampled_from(["", "gpu:", "gpu:-1", "gpu:9999", "cpu:x", "GPU", "gpu:0:1"])
+    numbers = st.sampled_from(["", "nan", "inf", "-1", "1e30", "9" * 5000, "½", "0x10"])
+    return numbers | words.filter(lambda word: not any(c.isdigit() for c in word))
+
+
+def argument(action, value):
+    return f"{action.option_strings[0]}={value}" if action.option_strings else value
+
+
+@st.composite
+def bad_lines(draw):
+    """A command and a line of good options, with one that is bad somewhere among them."""
+    name = draw(st.sampled_from(sorted(COMMANDS)))
+    actions = [action for action in COMMANDS[name]._parser()._actions if action.dest != "help"]
+    culprit = draw(st.sampled_from([None, *(action for action in actions if action.nargs != 0)]))
+    line = ["--dataset=glyphs"] if name == "train" else []
+    for action in draw(st.permutations(actions)):
+        if action is culprit or draw(st.booleans()):
+            continue
+        if action.nargs == 0:
+            line += action.option_strings
+        elif action.choices and action.dest != "dataset":
+            line.append(argument(action, draw(st.sampled_from(sorted(action.choices)))))
+        elif action.default is not None:
+            line.append(argument(action, GOOD_NUMBERS.get(action.dest, str(action.default))))
+    at = draw(st.integers(1, len(line))) if line else 0
+    return name, [*line[:at], draw(BAD_WORDS) if culprit is None else argument(
+        culprit, draw(bad_values(culprit))), *line[at:]]
+
+
+@settings(max_examples=LINES, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(bad_lines())
+def test_bad_command_lines_get_one_line_and_exit_code_2(capsys, bad):
+    name, line = bad
+    before = sorted(os.listdir())
+    assert run(COMMANDS[name], line) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ") and errors.count("\n") == 1
+    assert set(os.listdir()) <= {*before, "glyphs.png"}
+    assert open("text.txt").read() == "text\n"
+
+
+def idx(array, magic=0x800):
+    """An array as a file in MNIST's format."""
+    header = struct.pack(f">{1 + array.ndim}I", magic + array.ndim, *array.shape)
+    return gzip.compress(header + array.astype(np.uint8).tobytes())
+
+
+IMAGES, LABELS = idx(np.zeros((20, 28, 28))), idx(np.zeros(20))
+
+
+@pytest.mark.parametrize("images, labels, message", [
+    (LABELS, IMAGES, "train-images-idx3-ubyte.gz is whole, but not MNIST's"),
+    (IMAGES, idx(np.zeros(19)), "is whole, but not MNIST's"),
+    (idx(np.zeros((20, 28, 28)), magic=0x900), LABELS, "is whole, but not MNIST's"),
+    (IMAGES[:-50], LABELS[:-5], "could not be downloaded"),
+    (b"", b"", "train-images-idx3-ubyte.gz (wrong SHA-256) could not be downloaded"),
+    (None, None, "train-images-idx3-ubyte.gz (missing) could not be downloaded"),
+], ids=["swapped", "other counts", "wrong magic", "cut", "empty", "absent"])
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("dataset", ["mnist", "auto"])
+def test_wrong_data_files_get_one_line(capsys, monkeypatch, images, labels, message, dataset):
+    monkeypatch.setattr(fetch, "MIRRORS", ("http://127.0.0.1:9/",))
+    for name in fetch.FILES:
+        content = images if "images" in name else labels
+        if content is not None:
+            with open(os.path.join("folder", name), "wb") as file:
+                file.write(content)
+    line = ["--data-dir", "folder", "--dataset", dataset, "--num-hidden", "4", "--epochs", "1"]
+    code = run(train, line)
+    errors = capsys.readouterr().err
+    assert message in errors and errors.count("\n") == 1
+    if "download" in message and dataset == "auto":
+        assert code == 0 and errors.startswith("warning: THIS IS NOT MNIST")
+    else:
+        assert code == (1 if "download" in message else 2) and errors.startswith("error: ")
+    for name in fetch.FILES:
+        content = images if "images" in name else labels
+        path = os.path.join("folder", name)
+        assert (open(path, "rb").read() if os.path.exists(path) else None) == content

@@ -1,0 +1,107 @@
+"""Training runs that are ended before their time, and go on to the same end as one that was not."""
+
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mlp_mx import checkpoint, log
+
+KILLS = int(os.environ.get("MLP_MX_KILLS", 2))
+EPOCHS = 40
+SMALL_RUN = pathlib.Path(__file__).with_name("small_run.py")
+
+
+def start(folder, epochs=EPOCHS):
+    """Start a run, or go on with one, that saves and logs each epoch in a folder."""
+    options = ["--epochs", epochs, "--save", folder / "model.npz", "--log", folder / "log"]
+    if (folder / "model.npz").exists():
+        options += ["--resume", folder / "model.npz"]
+    return subprocess.Popen([sys.executable, SMALL_RUN, *map(str, options)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end(process):
+    """Wait for the end that the run itself comes to; return what it printed of its epochs."""
+    printed, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    return [line for line in printed.splitlines() if line.startswith("Epoch")]
+
+
+def result(folder):
+    """The parameters, and what the log says of each epoch, the time aside."""
+    params, _ = checkpoint.load(folder / "model.npz")
+    epochs = {record.pop("epoch"): record for record in log.read(folder / "log")
+              if record.pop("seconds")}
+    return [param.asnumpy().tobytes() for param in params], epochs
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What an uninterrupted run prints, its result, and how long it takes."""
+    folder = tmp_path_factory.mktemp("whole")
+    begin = time.monotonic()
+    printed = end(start(folder))
+    seconds = time.monotonic() - begin
+    assert len(printed) == EPOCHS
+    return printed, result(folder), seconds
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+def test_a_killed_run_goes_on_to_the_same_end(tmp_path, whole, kill):
+    printed, expected, seconds = whole
+    process = start(tmp_path)
+    time.sleep(random.uniform(0, seconds))
+    process.kill()
+    process.communicate()
+    if (tmp_path / "model.npz").exists():
+        checkpoint.load(tmp_path / "model.npz")
+    log.read(tmp_path / "log") if (tmp_path / "log").exists() else None
+    if process.returncode:  # it did not come to its own end before
+        assert set(end(start(tmp_path))) <= set(printed)
+    assert result(tmp_path) == expected
+
+
+@pytest.mark.parametrize("stop", range(KILLS))
+@pytest.mark.parametrize("signum, word", [
+    (signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"),
+])
+def test_a_stopped_run_saves_and_goes_on_to_the_same_end(tmp_path, whole, signum, word, stop):
+    printed, expected, _ = whole
+    process = start(tmp_path, epochs=1000)
+    for _ in range(random.randint(2, 5)):
+        process.stdout.readline()
+    time.sleep(random.uniform(0, 0.3))
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (
+        128 + signum, f"{word}; saved as {tmp_path / 'model.npz'}\n")
+    _, saved = checkpoint.load(tmp_path / "model.npz")
+    assert saved["position"]["epoch"] < EPOCHS
+    rest = end(start(tmp_path))
+    assert rest == printed[-len(rest):]
+    assert result(tmp_path) == expected
+
+
+def test_a_run_stopped_before_its_first_batch_leaves_an_older_model(tmp_path):
+    (tmp_path / "model.npz").write_bytes(b"an older model")
+    process = subprocess.run(
+        [sys.executable, "-c",
+         "import os, signal, small_run, sys; from mlp_mx import cli, glyphs, model, train\n"
+         "glyphs.load = lambda data_dir, progress: small_run.SPLITS\n"
+         "init_params = model.init_params\n"
+         "def stop(**options):\n"
+         "    with cli.uninterrupted(): os.kill(os.getpid(), signal.SIGTERM)\n"
+         "    return init_params(**options)\n"
+         "model.init_params = stop; sys.exit(train.main(sys.argv[1:]))",
+         "--dataset", "glyphs", "--save", str(tmp_path / "model.npz")],
+        capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": f"{SMALL_RUN.parent}:{os.environ.get('PYTHONPATH', '')}"})
+    assert (process.returncode, process.stderr) == (143, "terminated\n")
+    assert "glyphs: 2000 training" in process.stdout
+    assert (tmp_path / "model.npz").read_bytes() == b"an older model"
