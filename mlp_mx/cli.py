@@ -12,11 +12,11 @@ import warnings
 
 import tqdm
 
-from . import Error
+from . import Error, InputError
 
 __all__ = [
-    "ArgumentParser", "Stopped", "bar", "command", "integer", "number", "path", "steps",
-    "uninterrupted",
+    "ArgumentParser", "Stopped", "bar", "check_different", "command", "integer", "number", "path",
+    "steps", "uninterrupted",
 ]
 
 MEANINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
@@ -75,6 +75,16 @@ def path(text):
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"expected the name of a file or folder, found {text!r}")
     return text
+
+
+def check_different(args, *names):
+    """Raise an `InputError` if two of these options, or of the files of one, are the same file."""
+    files = {}
+    for name in names:
+        value = getattr(args, name)
+        for file in [value] if isinstance(value, str) else value or ():
+            if files.setdefault(os.path.realpath(file), name) != name:
+                raise InputError(f"{file} is to be two different files; name two")
 
 
 def bar(iterable=None, show=True, **options):

@@ -1,10 +1,10 @@
-"""What a run leaves behind: its model, saved now and then, and a log of its epochs."""
+"""What a run leaves behind: its model, saved now and then, a log of its epochs, and a picture."""
 
 import os
 import tempfile
 import warnings
 
-from . import Error, checkpoint
+from . import Error, InputError, checkpoint, plot, published
 from .log import Log, LogError
 
 __all__ = ["Keeper"]
@@ -21,16 +21,21 @@ class Keeper:
         Epochs from one save to the next.
     log_path : path-like, optional
         Of the log, which gets one line an epoch.
+    plot_path : path-like, optional
+        Of the picture of the learning curves, drawn at the end.
 
     Raises
     ------
     InputError
-        If the model or the log cannot be written.
+        If one of these cannot be written.
     """
 
-    def __init__(self, path=None, every=1, log_path=None):
+    def __init__(self, path=None, every=1, log_path=None, plot_path=None):
         if path is not None:
             checkpoint.check_path(path)
+        if plot_path is not None:
+            plot.check_path(plot_path)
+        self._plot_path = plot_path
         self._path = path
         self._every = every
         self._log = Log(log_path) if log_path is not None else None
@@ -39,6 +44,7 @@ class Keeper:
         """Name the parameters to save, NDArrays that training changes, and the run's settings."""
         self._params, self._metadata = params, metadata
         self._saved = None  # the last path and position
+        self._records = []
 
     def epoch(self, record, position):
         """Log an epoch, and save after it if it is time to; what goes wrong is only a warning.
@@ -51,6 +57,7 @@ class Keeper:
             Where training goes on after it.
         """
         self._metadata = {**self._metadata, **record}
+        self._records.append(record)
         try:
             if self._log:
                 self._log.append(**self._metadata)
@@ -60,12 +67,12 @@ class Keeper:
             warnings.warn(f"after epoch {record['epoch']}, {error}", stacklevel=2)
 
     def finish(self, position):
-        """Save what is not saved yet, if need be in a folder for temporary files, and say where.
+        """Draw, and save what is not saved yet, if need be in a folder for temporary files.
 
         Returns
         -------
         str
-            Empty where nothing was to be saved.
+            Where the model is saved; empty where it was not to be.
 
         Raises
         ------
@@ -79,6 +86,8 @@ class Keeper:
             spare = os.path.join(tempfile.mkdtemp(prefix="mlp_mx-"), os.path.basename(self._path))
             self._save(spare, position)
             raise Error(f"{error}; the model is saved as {spare}") from error
+        if self._plot_path is not None and self._records:
+            self._draw()
         if self._log:
             self._log.flush()
         return "" if self._path is None else f"saved as {self._path}"
@@ -86,3 +95,14 @@ class Keeper:
     def _save(self, path, position):
         checkpoint.save(path, self._params, **self._metadata, position=position)
         self._saved = path, position
+
+    def _draw(self):
+        curves = {name: [record[name] for record in self._records] for name in self._records[0]}
+        figure = plot.learning_curves(
+            curves["epoch"], curves["loss"], curves["train_accuracy"], curves["test_accuracy"],
+            published.RUNS if self._metadata["dataset"] == "MNIST" else None,
+        )
+        try:
+            plot.save(figure, self._plot_path)
+        except InputError as error:  # it could be written when the run began
+            raise Error(str(error)) from error

@@ -74,8 +74,7 @@ def _check(args):
     elif args.show_input is not None:
         raise InputError("--show-input is for pictures, and none is given; name some, or "
                          "use --plot")
-    if args.plot is not None and args.plot == args.show_input:
-        raise InputError("--plot and --show-input name the same file; name two")
+    cli.check_different(args, "plot", "show_input", "image")
     for path in (args.plot, args.show_input):
         if path is not None:
             plot.check_path(path)

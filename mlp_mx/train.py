@@ -285,6 +285,8 @@ def _parser():
         help="saved model to go on from, to the same end as without a break; the other options "
         "must be as they were, but --epochs may be more")
     add("--log", type=cli.path, metavar="PATH", help="file to add one JSON line an epoch to")
+    add("--plot", type=cli.path, metavar="PATH",
+        help="file to draw the learning curves to, .png, .svg or .pdf")
     add("--kvstore", choices=distributed.KVSTORES, help="who sums up the gradients: device, for "
         "several devices; dist_sync, for the processes of python -m mlp_mx.launch")
     add("--no-progress", action="store_true", help="no progress bar, even on a terminal")
@@ -345,7 +347,7 @@ def _summary(record, name):
 def _run(args, devices, workers):
     """Train as the command line says, on these devices; `workers` are None where there is one."""
     progress = not args.no_progress
-    keeper = keep.Keeper(args.save, args.save_every or 1, args.log)
+    keeper = keep.Keeper(args.save, args.save_every or 1, args.log, args.plot)
     train_data, test_data = data.load(
         args.dataset, args.data_dir, args.batch_size, args.seed, devices[0], progress
     )
@@ -378,6 +380,7 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     if args.save_every is not None and args.save is None:
         raise InputError("--save-every needs --save, which says where")
+    cli.check_different(args, "save", "log", "plot")
     devices = runtime.contexts(args.ctx)
     workers = distributed.join(args.kvstore, devices)
     with contextlib.ExitStack() as stack:
@@ -385,7 +388,8 @@ def main(argv=None):
             stack.enter_context(workers)
             if workers.rank > 0:  # only the first prints, logs and saves
                 stack.enter_context(contextlib.redirect_stdout(None))
-                args.save, args.log, args.no_progress = None, None, True
+                args.save = args.save_every = args.log = args.plot = None
+                args.no_progress = True
         _run(args, devices, workers)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import pathlib
 import struct
 
 import numpy as np
@@ -9,12 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlp_mx import export, fetch, glyphs, runtime, train
+from mlp_mx import (
+    checkpoint, export, fetch, glyphs, launch, model, predict, runtime, train,
+)
 
 LINES = int(os.environ.get("MLP_MX_COMMAND_LINES", 200))
-COMMANDS = {"train": train, "glyphs": glyphs, "runtime": runtime, "export": export}
+COMMANDS = {"train": train, "predict": predict, "export": export, "launch": launch,
+            "glyphs": glyphs, "runtime": runtime}
+NETWORK = model.init_params(num_hidden=4, seed=0)
 SPLITS = glyphs.generate("train", 400), glyphs.generate("test", 400)
-# Of files that are there: folder, folder.npz, text.txt, damaged.npz.
+# Of files that are there: folder, folder.npz, text.txt, damaged.npz, good.npz.
 BAD_FILES = {
     "save": ["folder", "text.txt", "absent/model.npz", "folder.npz", "model.npz/model.npz"],
     "resume": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
@@ -24,9 +29,13 @@ BAD_FILES = {
     "data_dir": [],
     "model": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
     "output": ["folder", "text.txt", "absent/model.onnx"],
+    "plot": ["folder", "text.txt", "absent/curves.png", "curves.gif"],
+    "show_input": ["folder", "text.txt", "absent/input.png"],
+    "image": [],
+    "hosts": ["folder", "absent"],
 }
 BAD_WORDS = st.sampled_from(["--no-such-option", "--epoch=1", "-x", "--help=1", "--no-progress=1"])
-GOOD_NUMBERS = {"learning_rate": "0.01", "weight_scale": "0.1"}
+GOOD = {"model": "good.npz", "output": "out.onnx", "command": "true", "num_workers": "1"}
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +46,7 @@ def folder(tmp_path, monkeypatch):
         os.mkdir(name)
     (tmp_path / "text.txt").write_text("text\n")
     (tmp_path / "damaged.npz").write_bytes(b"PK\3\4damaged")
+    checkpoint.save("good.npz", NETWORK, dataset="glyphs")
     monkeypatch.setattr(glyphs, "load", lambda data_dir, progress: SPLITS)
     return tmp_path
 
@@ -51,6 +61,8 @@ def run(command, line):
 def bad_values(action):
     """Values that an option must refuse."""
     words = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"))
+    if action.dest == "command":
+        return st.just("absent-program")
     if action.dest in BAD_FILES:
         return st.sampled_from(["", "\0", *BAD_FILES[action.dest]])
     if action.choices:
@@ -71,16 +83,16 @@ def bad_lines(draw):
     name = draw(st.sampled_from(sorted(COMMANDS)))
     actions = [action for action in COMMANDS[name]._parser()._actions if action.dest != "help"]
     culprit = draw(st.sampled_from([None, *(action for action in actions if action.nargs != 0)]))
-    line = ["--dataset=glyphs"] if name == "train" else []
+    line = ["--dataset=glyphs"] if name in ("train", "predict") else []
     for action in draw(st.permutations(actions)):
-        if action is culprit or draw(st.booleans()):
+        if action is culprit or not action.required and draw(st.booleans()):
             continue
         if action.nargs == 0:
             line += action.option_strings
         elif action.choices and action.dest != "dataset":
             line.append(argument(action, draw(st.sampled_from(sorted(action.choices)))))
-        elif action.default is not None:
-            line.append(argument(action, GOOD_NUMBERS.get(action.dest, str(action.default))))
+        elif action.dest in GOOD or action.default not in (None, []):
+            line.append(argument(action, GOOD.get(action.dest, str(action.default))))
     at = draw(st.integers(1, len(line))) if line else 0
     return name, [*line[:at], draw(BAD_WORDS) if culprit is None else argument(
         culprit, draw(bad_values(culprit))), *line[at:]]
@@ -96,7 +108,7 @@ def test_bad_command_lines_get_one_line_and_exit_code_2(capsys, bad):
     errors = capsys.readouterr().err
     assert errors.startswith("error: ") and errors.count("\n") == 1
     assert set(os.listdir()) <= {*before, "glyphs.png"}
-    assert open("text.txt").read() == "text\n"
+    assert pathlib.Path("text.txt").read_text() == "text\n"
 
 
 def idx(array, magic=0x800):
@@ -123,8 +135,7 @@ def test_wrong_data_files_get_one_line(capsys, monkeypatch, images, labels, mess
     for name in fetch.FILES:
         content = images if "images" in name else labels
         if content is not None:
-            with open(os.path.join("folder", name), "wb") as file:
-                file.write(content)
+            pathlib.Path("folder", name).write_bytes(content)
     line = ["--data-dir", "folder", "--dataset", dataset, "--num-hidden", "4", "--epochs", "1"]
     code = run(train, line)
     errors = capsys.readouterr().err
@@ -135,5 +146,5 @@ def test_wrong_data_files_get_one_line(capsys, monkeypatch, images, labels, mess
         assert code == (1 if "download" in message else 2) and errors.startswith("error: ")
     for name in fetch.FILES:
         content = images if "images" in name else labels
-        path = os.path.join("folder", name)
-        assert (open(path, "rb").read() if os.path.exists(path) else None) == content
+        path = pathlib.Path("folder", name)
+        assert (path.read_bytes() if path.exists() else None) == content

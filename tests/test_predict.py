@@ -210,7 +210,7 @@ def test_main_takes_the_data_set_of_the_model(
     ("a.png --data-dir .", "--data-dir is for test digits"),
     ("a.png --plot nowhere/strip.png", "cannot be written"),
     ("a.png --show-input input.txt", ".png, .svg or .pdf"),
-    ("a.png --plot a.svg --show-input a.svg", "the same file"),
+    ("a.png --plot a.svg --show-input a.svg", "a.svg is to be two different files"),
     ("--samples 0", "a whole number from 1"),
     ("--ctx tpu", "expected a context"),
 ])
