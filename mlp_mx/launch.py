@@ -38,7 +38,7 @@ CLUSTERS = {"ssh": "ssh", "slurm": "srun", "mpi": "mpirun", "sge": "qsub"}  # an
 # Variables that processes on other machines are given; those on this machine have them all.
 PASSED_ON = ("MLP_MX_BLAS", "MLP_MX_DATA", "PYTHONPATH")
 # Said by a remote shell: ends its processes when the connection ends, which closes standard input.
-END_WITH_CONNECTION = "(cat; kill -KILL 0) <&0 >/dev/null 2>&1 & exec"
+END_WITH_CONNECTION = "exec 3<&0; (cat <&3; kill -KILL 0) >/dev/null 2>&1 & exec"
 SGE_LOGS = "mlp_mx.sge-logs"  # folder for what processes print there
 PR_SET_PDEATHSIG = 1
 
