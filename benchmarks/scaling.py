@@ -88,8 +88,8 @@ def say(where, num_workers, saved, spent, latency, batch_size):
     if units:
         print(f"{num_workers} workers {where} pay from {units} hidden units on")
     elif saved > 0:
-        print(f"{num_workers} workers {where} never pay with batches of {batch_size}: what they "
-              f"save is worth {saved / spent:.2g} of the transfer; it grows with the batch")
+        print(f"{num_workers} workers {where} never pay with batches of {batch_size}; what they "
+              f"save grows with the batch: try more than {batch_size * spent / saved:.0f}")
     else:
         print(f"{num_workers} workers {where} never pay: there are no cores for them")
 
@@ -124,7 +124,8 @@ def main():
     print(f"fitted: overhead {1e6 * overhead:.0f} us a batch, compute {1e9 * compute:.2f} ns a "
           f"parameter and batch, transfer {1e-9 / transfer if transfer else np.inf:.2f} GB/s, "
           f"latency {1e6 * latency:.0f} us a batch\n")
-    print(f"{'hidden':>6}{'workers':>9}{'GB moved':>10}{'measured s':>12}{'model s':>9}{'speed-up':>10}")
+    print(f"{'hidden':>6}{'workers':>9}{'GB moved':>10}{'measured s':>12}{'model s':>9}"
+          f"{'speed-up':>10}")
     for (num_workers, num_hidden), seconds in points.items():
         row = factors(num_workers, num_hidden, cores)
         alone = points.get((1, num_hidden), np.nan)
