@@ -14,6 +14,7 @@ module           what is in it
 ``train``        ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``, and the command line
 ``fast``         what stands behind training and evaluation, to make them fast
 ``checkpoint``   ``save`` and ``load``, to ``.npz`` and to MXNet's ``.params``
+``export``       a saved network as an ONNX file, and the command line
 ``published``    the losses and accuracies that the chapter's authors got
 ``cli``          what the commands share: argument types, exit codes, progress bars
 ``files``        files that are written whole or not at all

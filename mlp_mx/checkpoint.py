@@ -3,13 +3,15 @@
 Files are written whole or not at all. What is read is checked, down to the last bit, before it is
 used: an archive's CRCs, or the digest that `save` appends to a ``.params`` file, where MXNet does
 not look; names, shapes and how they fit together, dtype, finiteness. Nothing is unpickled, and no
-memory is taken because a file says so.
+memory is taken because a file says so. `load` also reads the ``.params`` files of other programs
+that use MXNet, such as those of gluon's layers.
 """
 
 import hashlib
 import io
 import json
 import os
+import re
 import struct
 import tempfile
 import warnings
@@ -27,6 +29,8 @@ NAMES = ("W1", "b1", "W2", "b2", "W3", "b3")
 MAX_BYTES = 2 << 30  # of one file; 16 384 hidden units, the most that can be trained, take half
 # What `save` appends to a .params file: this, and the SHA-256 of all that stands before.
 DIGEST_MARK = b"mlp_mx-sha256:"
+# How a .params file says what an array's numbers are.
+KINDS = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
 
 
 class CheckpointError(InputError):
@@ -71,7 +75,12 @@ def check_path(path):
 
 
 def load(path, ctx=None):
-    """Read what `save` has written.
+    """Read what `save` has written, or parameters that MXNet has saved for another program.
+
+    Those are in a ``.params`` file, with the chapter's names; without names, in the chapter's
+    order; or with gluon's names for the weights and biases of three ``Dense`` layers, whose order
+    is that of the numbers in the names. Nothing in such a file says what is between the layers;
+    here that is `mlp_mx.model.relu`.
 
     Parameters
     ----------
@@ -84,6 +93,7 @@ def load(path, ctx=None):
     params : list of NDArray, float32
         ``[W1, b1, W2, b2, W3, b3]``, with gradients attached.
     metadata : dict
+        Empty for another program's file.
 
     Raises
     ------
@@ -108,8 +118,9 @@ def load(path, ctx=None):
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # a damaged file can make what decodes it raise anything
-        raise CheckpointError(f"{path} is damaged, or no checkpoint of this package: {error}; "
-                              "use another copy of it") from error
+        reason = " ".join(str(error).split())  # in one line, whatever names the file has
+        raise CheckpointError(f"{path} is damaged, or not of a network like the chapter's: "
+                              f"{reason}; use another copy or another file") from error
     params = [nd.array(arrays[name], ctx or mx.cpu()) for name in NAMES]
     for param in params:
         param.attach_grad()
@@ -132,7 +143,8 @@ def _check(arrays):
     expected = [(num_inputs, num_hidden), (num_hidden,), (num_hidden, num_hidden), (num_hidden,),
                 (num_hidden, num_outputs), (num_outputs,)]
     if shapes != expected:
-        raise CheckpointError(f"the shapes {shapes} do not fit together")
+        raise CheckpointError(f"the shapes {shapes} do not fit together as those of a network "
+                              "with two hidden layers of one size")
     for name in NAMES:
         if arrays[name].dtype != np.float32:
             raise CheckpointError(f"{name} is {arrays[name].dtype}, not float32")
@@ -165,9 +177,8 @@ def _parse_npy(content):
     if np.lib.format.read_magic(file) != (1, 0):
         raise CheckpointError("it has an array in another version of NumPy's format")
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    if fortran_order:
-        raise CheckpointError("it has an array in Fortran's order")
-    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape)
+    array = np.frombuffer(content, dtype, offset=file.tell())
+    return array.reshape(shape, order="F" if fortran_order else "C")
 
 
 def _write_params(file, arrays, metadata):
@@ -191,13 +202,13 @@ def _read_params(file):
     else:
         warnings.warn(f"{file.name} has no digest, so that damage to its numbers cannot be seen",
                       stacklevel=3)
-    arrays = _parse_params(content)
+    arrays = _chapters(*_parse_params(content))
     metadata = arrays.pop("metadata", np.frombuffer(b"{}", np.uint8))
     return arrays, metadata.tobytes().decode()
 
 
 def _parse_params(content):
-    """The named arrays of an MXNet 1.x file, whose reader in MXNet trusts what it reads.
+    """The names and the arrays in an MXNet 1.x file, whose reader in MXNet trusts what it reads.
 
     The format is that of ``NDArray::Save``, in ``src/ndarray/ndarray.cc`` of apache/mxnet.
     """
@@ -210,26 +221,53 @@ def _parse_params(content):
         return values
 
     magic, _, count = take("QQQ")
-    if magic != 0x112 or count > len(NAMES) + 1:
+    if magic != 0x112:
         raise CheckpointError("this is not the beginning of such a file")
+    if count > len(NAMES) + 1:
+        raise CheckpointError(f"expected the {len(NAMES)} arrays of three layers, found {count}")
     arrays = []
     for _ in range(count):
         magic, storage, ndim = take("IiI")
-        if magic != 0xF993FAC9 or storage != 0 or ndim > 2:
+        # The second magic number is that of a program which has called mx.npx.set_np.
+        if magic not in (0xF993FAC9, 0xF993FACA) or storage != 0 or ndim > 2:
             raise CheckpointError("it has something else than dense arrays")
         shape = take(f"{ndim}q")
         _, _, kind = take("iii")
-        dtype = {0: np.dtype("<f4"), 3: np.dtype("u1")}[kind]
         size = int(np.prod(shape, dtype=object))
-        array = np.frombuffer(content, dtype, size, position).reshape(shape)
+        array = np.frombuffer(content, KINDS[kind], size, position).reshape(shape)
         arrays.append(array)
         position += array.nbytes
-    if take("Q") != (count,):
-        raise CheckpointError("not all of its arrays have names")
-    names = [bytes(take(f"{take('Q')[0]}s")[0]).decode() for _ in range(count)]
+    num_names, = take("Q")
+    names = [bytes(take(f"{take('Q')[0]}s")[0]).decode() for _ in range(num_names)]
     if position != len(content):
         raise CheckpointError("it does not end where it should")
-    return {name.split(":")[-1]: array for name, array in zip(names, arrays)}
+    return names, arrays
+
+
+def _chapters(names, arrays):
+    """From a ``.params`` file's names and arrays, the arrays by the chapter's names."""
+    # Modules of MXNet write "arg:" before the names; no names are those of a list.
+    names = [name.split(":")[-1] for name in names] or NAMES
+    if len(arrays) != len(names) or len(set(names)) < len(names):
+        raise CheckpointError(f"it has {len(arrays)} arrays for the names {', '.join(names)}")
+    found = dict(zip(names, arrays))
+    return found if "W1" in found else _from_gluon(found)
+
+
+def _from_gluon(arrays):
+    """From gluon's names and (outputs, inputs) layout to the chapter's."""
+    layers = {}
+    for name, array in arrays.items():
+        layer, _, kind = name.replace("_", ".").rpartition(".")
+        parts = re.split("([0-9]+)", layer)
+        words, numbers = tuple(parts[::2]), tuple(map(int, parts[1::2]))
+        layers.setdefault((words, numbers), {})[kind] = array.T
+    if (len(layers) != 3 or len({words for words, _ in layers}) != 1
+            or any(set(layer) != {"weight", "bias"} for layer in layers.values())):
+        raise CheckpointError("expected W1, b1, W2, b2, W3, b3, or the weights and biases of three "
+                              f"layers that differ in their numbers, found {', '.join(arrays)}")
+    ordered = [layers[key][kind] for key in sorted(layers) for kind in ("weight", "bias")]
+    return dict(zip(NAMES, ordered))
 
 
 FORMATS = {".npz": (_write_npz, _read_npz), ".params": (_write_params, _read_params)}

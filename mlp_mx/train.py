@@ -292,12 +292,12 @@ def _parser():
 
 
 def _start(args, settings, ctx):
-    """The parameters and the position to start from, and the metadata to save with them."""
+    """The parameters and the position to start from, and the last epoch before it, if any."""
     if args.resume is None:
         params = model.init_params(
             num_hidden=args.num_hidden, weight_scale=args.weight_scale, seed=args.seed, ctx=ctx
         )
-        return params, Position(), settings
+        return params, Position(), None
     params, saved = checkpoint.load(args.resume, ctx)
     differing = [f"{name} was {saved.get(name)!r} and is {value!r}"
                  for name, value in settings.items() if saved.get(name) != value]
@@ -307,29 +307,29 @@ def _start(args, settings, ctx):
         raise InputError(f"--resume {args.resume}: expected a model that --save has saved, found "
                          "one that does not say where its training ended")
     position = Position(**saved["position"])
-    if position.epoch >= args.epochs:
-        raise InputError(f"--resume {args.resume}: it has all of {position.epoch} epochs, and "
+    if position > Position(args.epochs):
+        raise InputError(f"--resume {args.resume}: its training is in epoch {position.epoch}, and "
                          f"--epochs is {args.epochs}; ask for more")
-    last_epoch = {name: saved[name] for name in Epoch._fields if name in saved}
-    return params, position, {**settings, **last_epoch}
+    last = Epoch(*(saved[name] for name in Epoch._fields)) if position.epoch else None
+    return params, position, last
 
 
-def _follow(records, keeper, start):
-    """Keep and print each epoch's record, and return the last one."""
+def _follow(records, keeper, start, last):
+    """Keep and print each epoch's record, and return the last one, or else the one from before."""
     with cli.uninterrupted():
         try:
-            for record in records:
-                keeper.epoch(record._asdict(), Position(record.epoch + 1)._asdict())
+            for last in records:
+                keeper.epoch(last._asdict(), Position(last.epoch + 1)._asdict())
                 print(
-                    f"Epoch {record.epoch}. Loss: {record.loss:.5f}, "
-                    f"Train_acc {record.train_accuracy:.5f}, Test_acc {record.test_accuracy:.4f}",
+                    f"Epoch {last.epoch}. Loss: {last.loss:.5f}, "
+                    f"Train_acc {last.train_accuracy:.5f}, Test_acc {last.test_accuracy:.4f}",
                     flush=True,
                 )
         except cli.Stopped as stop:
             if stop.position == start:  # nothing was done that would have to be saved
                 raise
             raise cli.Stopped(keeper.finish(stop.position._asdict())) from None
-    return record
+    return last
 
 
 def _summary(record, name):
@@ -352,7 +352,7 @@ def _run(args, devices, workers):
     name = train_data.name
     options = ("batch_size", "learning_rate", "num_hidden", "weight_scale", "seed")
     settings = {"dataset": name, **{option: getattr(args, option) for option in options}}
-    params, start, metadata = _start(args, settings, devices[0])
+    params, start, last = _start(args, settings, devices[0])
     if workers:
         workers.check_alike((settings, start, args.epochs), params)
     print(
@@ -361,13 +361,13 @@ def _run(args, devices, workers):
         + (f" of each of {workers.num_workers} workers" if args.kvstore == "dist_sync" else ""),
         flush=True,
     )
-    keeper.begin(params, metadata)
+    keeper.begin(params, {**settings, **(last._asdict() if last else {})})
     records = fit(
         params, train_data, test_data, args.epochs, args.learning_rate, start, progress, workers
     )
-    record = _follow(records, keeper, start)
-    print(_summary(record, name))
-    saved = keeper.finish(Position(record.epoch + 1)._asdict())
+    last = _follow(records, keeper, start, last)
+    print(_summary(last, name))
+    saved = keeper.finish(Position(last.epoch + 1)._asdict())
     if saved:
         print(saved)
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlp_mx import fetch, glyphs, runtime, train
+from mlp_mx import export, fetch, glyphs, runtime, train
 
 LINES = int(os.environ.get("MLP_MX_COMMAND_LINES", 200))
-COMMANDS = {"train": train, "glyphs": glyphs, "runtime": runtime}
+COMMANDS = {"train": train, "glyphs": glyphs, "runtime": runtime, "export": export}
 SPLITS = glyphs.generate("train", 400), glyphs.generate("test", 400)
 # Of files that are there: folder, folder.npz, text.txt, damaged.npz.
 BAD_FILES = {
@@ -22,6 +22,8 @@ BAD_FILES = {
     "sheet": ["folder", "sheet.txt", "absent/sheet.png"],
     "write": ["text.txt", "text.txt/folder"],
     "data_dir": [],
+    "model": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
+    "output": ["folder", "text.txt", "absent/model.onnx"],
 }
 BAD_WORDS = st.sampled_from(["--no-such-option", "--epoch=1", "-x", "--help=1", "--no-progress=1"])
 GOOD_NUMBERS = {"learning_rate": "0.01", "weight_scale": "0.1"}

@@ -41,7 +41,7 @@ def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, capsys, suffix):
 
 
 @pytest.mark.parametrize("options, complaint", [
-    (["--epochs", 2], "it has all of 2 epochs, and --epochs is 2"),
+    (["--epochs", 1], "its training is in epoch 2, and --epochs is 1"),
     (["--seed", 1], "seed was 0 and is 1"),
     (["--batch-size", 32, "--num-hidden", 10], "batch_size was 64 and is 32, num_hidden was 256"),
 ])
@@ -53,6 +53,16 @@ def test_resume_refuses_other_settings(tmp_path, capsys, options, complaint):
     errors = capsys.readouterr().err
     assert complaint in errors and errors.count("\n") == 1
     assert path.read_bytes() == content
+
+
+def test_resume_of_a_whole_run_comes_to_the_same_end(tmp_path, capsys):
+    path, other = tmp_path / "model.npz", tmp_path / "other.npz"
+    assert run("--epochs", 2, "--save", path) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert run("--epochs", 2, "--resume", path, "--save", other) == 0
+    resumed = capsys.readouterr().out.splitlines()
+    assert resumed == [printed[0], printed[3], f"saved as {other}"]
+    assert checkpoint.load(path)[1] == checkpoint.load(other)[1]
 
 
 def test_resume_refuses_what_is_no_checkpoint(tmp_path, capsys):

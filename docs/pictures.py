@@ -1,0 +1,58 @@
+"""Draws the pictures of the README and the docs from a run with the chapter's settings on MNIST.
+
+Only epoch.png is not among them: benchmarks/epoch.py draws it. Takes some 15 seconds.
+
+    python docs/pictures.py --out docs
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+
+import numpy as np
+
+from mlp_mx import Error, cli, data, glyphs, model, plot, published, train
+
+
+def draw(records, params, test_data):
+    """Yield the name of each picture but the glyphs', and its figure."""
+    epochs, losses, train_accuracies, test_accuracies, _ = zip(*records)
+    yield "curves", plot.learning_curves(
+        epochs, losses, train_accuracies, test_accuracies, published.RUNS
+    )
+    images = test_data.data.asnumpy()[..., 0]
+    labels = test_data.label.asnumpy().astype(int)
+    probabilities = model.softmax(model.net(test_data.data, params)).asnumpy()
+    predictions = probabilities.argmax(axis=1)
+    middle = max(np.flatnonzero(predictions != labels)[0], 5)
+    around = slice(middle - 5, middle + 5)  # ten in a row, with the first mistake
+    yield "strip", plot.strip(images[around], predictions[around], labels[around])
+    yield "confusion", plot.confusion_matrix(labels, predictions)
+    yield "mistakes", plot.mistakes(images, labels, predictions, probabilities)
+    yield "first_layer", plot.first_layer(params[0].asnumpy(), count=32)
+
+
+@cli.command
+def main(argv=None):
+    """Train, and draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", metavar="DIR", default=pathlib.Path(__file__).parent,
+                        help="folder to draw to, by default that of this script")
+    folder = parser.parse_args(argv).out
+    plot.check_path(os.path.join(folder, "glyphs.png"))
+    train_data, test_data = data.load("mnist", seed=0, progress=True)
+    params = model.init_params(seed=0)
+    records = list(train.fit(params, train_data, test_data, progress=True))
+    for name, figure in draw(records, params, test_data):
+        path = os.path.join(folder, f"{name}.png")
+        plot.save(figure, path)
+        print(path)
+    if glyphs.main([os.path.join(folder, "glyphs.png")]):
+        raise Error("the glyphs were not drawn")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+"""The test accuracy of an exported network, with ONNX Runtime.
+
+python onnx_predict.py MODEL.onnx MNIST_FOLDER
+"""
+
+import sys
+
+import mnist
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+X, label = mnist.read(sys.argv[2], "t10k")
+logits, = session.run(["logits"], {"images": X.reshape(-1, 28, 28, 1)})
+print("test accuracy", np.mean(logits.argmax(axis=1) == label))

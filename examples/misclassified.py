@@ -1,0 +1,60 @@
+"""What the model gets wrong: the digits most often confused, and its surest mistakes.
+
+Trains briefly first, or takes a model that `python -m mlp_mx.train --save` saved. Writes
+confusion.png and mistakes.png. Runs from anywhere: python examples/misclassified.py --epochs 3
+"""
+
+import argparse
+import os
+import sys
+
+import numpy as np
+
+from mlp_mx import checkpoint, cli, data, model, plot, runtime, train
+
+
+def top_confusions(labels, predictions, count=5):
+    """The most frequent mistakes, as (times, truth, prediction)."""
+    wrong = labels != predictions
+    pairs, times = np.unique(
+        np.stack([labels[wrong], predictions[wrong]]), axis=1, return_counts=True
+    )
+    most = np.argsort(-times, kind="stable")[:count]
+    return [(times[i], *pairs[:, i]) for i in most]
+
+
+@cli.command
+def main(argv=None):
+    """Train or load, then print and draw the mistakes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
+    parser.add_argument("--model", metavar="PATH", help="saved model to take instead of training")
+    parser.add_argument("--out", metavar="DIR", default=".", help="folder to draw to")
+    args = parser.parse_args(argv)
+    paths = [os.path.join(args.out, name) for name in ("confusion.png", "mistakes.png")]
+    for path in paths:
+        plot.check_path(path)
+
+    ctx = runtime.context("auto")
+    params = (model.init_params(seed=0, ctx=ctx) if args.model is None
+              else checkpoint.load(args.model, ctx)[0])
+    train_data, test_data = data.load("mnist", ctx=ctx, progress=True)
+    if args.model is None:
+        for record in train.fit(params, train_data, test_data, epochs=args.epochs):
+            print(f"Epoch {record.epoch}. Test_acc {record.test_accuracy:.4f}")
+
+    probabilities = model.softmax(model.net(test_data.data, params)).asnumpy()
+    predictions = probabilities.argmax(axis=1)
+    labels = test_data.label.asnumpy().astype(int)
+    print(f"{(labels != predictions).sum()} of {len(labels)} test digits are wrong; most often")
+    for times, truth, prediction in top_confusions(labels, predictions):
+        print(f"{truth} is taken for {prediction}: {times} times")
+
+    images = test_data.data.asnumpy()[..., 0]
+    plot.save(plot.confusion_matrix(labels, predictions), paths[0])
+    plot.save(plot.mistakes(images, labels, predictions, probabilities), paths[1])
+    print("drawn:", ", ".join(paths))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

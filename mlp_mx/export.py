@@ -1,0 +1,161 @@
+"""ONNX: a trained network for whatever runs it, and ``python -m mlp_mx.export``."""
+
+import json
+import sys
+
+import numpy as np
+
+from . import Error, InputError, __version__, checkpoint, cli
+from .files import check_writable, whole_file
+
+__all__ = ["to_onnx"]
+
+# Those of ONNX 1.6, of 2019: programs refuse a file with newer ones than they know.
+OPSET, IR_VERSION = 11, 6
+
+
+def to_onnx(params, metadata=None, flat=False, uint8=False, softmax=False):
+    """Build the ONNX model that computes `mlp_mx.model.net`, for batches of any size.
+
+    Its input is called ``images``, its output ``logits`` or ``probabilities``.
+
+    Parameters
+    ----------
+    params : list of NDArray
+        ``[W1, b1, W2, b2, W3, b3]``, as `mlp_mx.checkpoint.load` returns them.
+    metadata : dict, optional
+        What that returns beside them. Each value becomes a string in the model's metadata: itself
+        if it is one, or else its JSON.
+    flat : bool, default False
+        The input's shape is (batch, num_inputs), and not (batch, 28, 28, 1).
+    uint8 : bool, default False
+        The input is uint8, pixels from 0 to 255, and the model divides them by 255. By default it
+        is float32, pixels from 0 to 1.
+    softmax : bool, default False
+        The output is probabilities, and not logits.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Which ONNX's own checker has passed.
+
+    Raises
+    ------
+    InputError
+        If the network is not one of 28 x 28 images, and the input not flat.
+    Error
+        If the ``onnx`` package cannot be imported.
+    """
+    onnx = _import_onnx()
+    num_inputs, num_outputs = params[0].shape[0], params[-1].shape[0]
+    if not flat and num_inputs != 28 * 28:
+        raise InputError(f"the network has {num_inputs} inputs, which are not 28 x 28 images; "
+                         "use --flat")
+    metadata = {_text(name): _text(value) for name, value in (metadata or {}).items()}
+    graph = onnx.helper.make_graph(
+        _nodes(onnx, flat, uint8, softmax),
+        "mlp_mx",
+        [onnx.helper.make_tensor_value_info(
+            "images", onnx.TensorProto.UINT8 if uint8 else onnx.TensorProto.FLOAT,
+            ["batch", num_inputs] if flat else ["batch", 28, 28, 1],
+            f"pixels, white on black, from 0 to {255 if uint8 else 1}")],
+        [onnx.helper.make_tensor_value_info(
+            "probabilities" if softmax else "logits", onnx.TensorProto.FLOAT,
+            ["batch", num_outputs])],
+        _constants(onnx, params, uint8),
+    )
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
+        producer_name="mlp_mx", producer_version=__version__, doc_string=_title(metadata),
+    )
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _import_onnx():
+    try:
+        import onnx.checker
+        import onnx.helper
+        import onnx.numpy_helper
+    except ImportError as error:
+        raise Error(
+            f"ONNX cannot be imported ({error}); run: pip install 'mlp_mx[onnx]'"
+        ) from error
+    return onnx
+
+
+def _nodes(onnx, flat, uint8, softmax):
+    """The operations, each on the result of the one before it."""
+    steps = [("Gemm", "W1", "b1"), ("Relu",), ("Gemm", "W2", "b2"), ("Relu",), ("Gemm", "W3", "b3")]
+    if not flat:
+        steps.insert(0, ("Flatten",))
+    if uint8:
+        steps[:0] = [("Cast",), ("Div", "white")]
+    if softmax:
+        steps.append(("Softmax",))
+    results = ["images", *(f"result{number}" for number in range(1, len(steps))),
+               "probabilities" if softmax else "logits"]
+    return [
+        onnx.helper.make_node(operation, [result, *constants], [next_result],
+                              **({"to": onnx.TensorProto.FLOAT} if operation == "Cast" else {}))
+        for (operation, *constants), result, next_result in zip(steps, results, results[1:])
+    ]
+
+
+def _constants(onnx, params, uint8):
+    arrays = {name: param.asnumpy() for name, param in zip(checkpoint.NAMES, params)}
+    if uint8:
+        arrays["white"] = np.float32(255)
+    return [onnx.numpy_helper.from_array(np.asarray(array), name)
+            for name, array in arrays.items()]
+
+
+def _text(value):
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode(errors="replace").decode()  # JSON may hold half a character, ONNX may not
+
+
+def _title(metadata):
+    title = "multilayer perceptron with two hidden layers"
+    if "dataset" in metadata:
+        title += f", trained on {metadata['dataset']}"
+    if "test_accuracy" in metadata:
+        title += f", test accuracy {metadata['test_accuracy']}"
+    return title
+
+
+@cli.command
+def main(argv=None):
+    """Write a saved network as an ONNX file."""
+    args = _parser().parse_args(argv)
+    if not args.output.endswith(".onnx"):
+        raise InputError(f"expected a file name that ends in .onnx, found {args.output!r}")
+    try:
+        check_writable(args.output)
+        params, metadata = checkpoint.load(args.model)
+        model = to_onnx(params, metadata, args.flat, args.uint8, args.softmax)
+        with whole_file(args.output) as file:
+            file.write(model.SerializeToString(deterministic=True))
+    except OSError as error:
+        raise InputError(f"{args.output} cannot be written: {error.strerror}") from error
+    print(f"{args.output}: {model.doc_string}")
+
+
+def _parser():
+    parser = cli.ArgumentParser(
+        prog="python -m mlp_mx.export", description="Write a saved network as an ONNX file.",
+    )
+    add = parser.add_argument
+    add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
+    add("output", type=cli.path, metavar="OUT", help="file to write, .onnx")
+    add("--flat", action="store_true",
+        help="take images of shape (batch, 784) instead of (batch, 28, 28, 1)")
+    add("--uint8", action="store_true",
+        help="take pixels from 0 to 255 as uint8 instead of from 0 to 1 as float32")
+    add("--softmax", action="store_true", help="give probabilities instead of logits")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

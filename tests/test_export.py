@@ -1,0 +1,128 @@
+"""ONNX files: what onnxruntime computes from them, against `model.net`."""
+
+import importlib
+import itertools
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from mlp_mx import Error, InputError, __version__, checkpoint, data, export, model, train
+from mlp_mx.runtime import nd
+
+
+def required(name):
+    """Import a package, or skip these tests, or fail where ``MLP_MX_REQUIRE_ONNX=1``."""
+    if os.environ.get("MLP_MX_REQUIRE_ONNX") == "1":
+        return importlib.import_module(name)
+    return pytest.importorskip(name, reason=f"no {name}: pip install '.[test,onnx]'")
+
+
+onnx = required("onnx")
+onnxruntime = required("onnxruntime")
+
+METADATA = {"dataset": "MNIST", "test_accuracy": 0.93, "loss": None, "author": "Zoë \ud800"}
+OPTIONS = [dict(zip(("flat", "uint8", "softmax"), options))
+           for options in itertools.product([False, True], repeat=3)]
+
+
+@pytest.fixture(scope="module")
+def digits(mnist_dir):
+    return data.load("mnist", mnist_dir)[1]
+
+
+@pytest.fixture(scope="module")
+def params(mnist_dir):
+    """Trained for two epochs."""
+    params = model.init_params(seed=0)
+    train_data, _ = data.load("mnist", mnist_dir)
+    for epoch in range(2):
+        train.train_epoch(params, train_data, 0.001, epoch)
+    return params
+
+
+def run(proto, images):
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {"images": images})[0]
+
+
+def assert_same(outputs, expected):
+    """To 1e-5, of 1 or of the value if that is more, and the same classes."""
+    assert outputs.shape == expected.shape and outputs.dtype == np.float32
+    assert (np.abs(outputs - expected) <= 1e-5 * np.maximum(1, np.abs(expected))).all()
+    assert (outputs.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(
+    [name for name, chosen in options.items() if chosen]) or "default")
+def test_to_onnx_computes_what_net_computes(params, digits, options):
+    X = digits.data
+    expected = model.net(X, params)
+    if options["softmax"]:
+        expected = model.softmax(expected)
+    images = X.asnumpy()
+    if options["flat"]:
+        images = images.reshape(-1, 784)
+    if options["uint8"]:
+        images = np.rint(images * 255).astype(np.uint8)
+    proto = export.to_onnx(params, METADATA, **options)
+    assert_same(run(proto, images), expected.asnumpy())
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_to_onnx_takes_batches_of_any_size(params, digits, batch_size):
+    X = digits.data[:batch_size]
+    assert_same(run(export.to_onnx(params), X.asnumpy()), model.net(X, params).asnumpy())
+
+
+def test_to_onnx_takes_networks_of_other_sizes():
+    params = model.init_params(num_inputs=6, num_hidden=1, num_outputs=3, weight_scale=1, seed=1)
+    X = nd.random.uniform(shape=(5, 6))
+    assert_same(run(export.to_onnx(params, flat=True), X.asnumpy()), model.net(X, params).asnumpy())
+    with pytest.raises(InputError, match="6 inputs, .*--flat"):
+        export.to_onnx(params)
+
+
+def test_main_writes_what_the_checkpoint_says(params, tmp_path, capsys):
+    paths = [tmp_path / name for name in ("model.npz", "a.onnx", "b.onnx")]
+    checkpoint.save(paths[0], params, **METADATA)
+    for path in paths[1:]:
+        assert export.main([str(paths[0]), str(path), "--uint8"]) == 0
+    assert "trained on MNIST, test accuracy 0.93" in capsys.readouterr().out
+    assert paths[1].read_bytes() == paths[2].read_bytes()
+    proto = onnx.load(str(paths[1]))
+    onnx.checker.check_model(proto, full_check=True)
+    assert proto.doc_string.endswith("trained on MNIST, test accuracy 0.93")
+    assert {prop.key: prop.value for prop in proto.metadata_props} == {
+        "mlp_mx": __version__, "mxnet": "1.9.1", "dataset": "MNIST", "test_accuracy": "0.93",
+        "loss": "null", "author": "Zoë ?",
+    }
+
+
+@pytest.mark.parametrize("source, output, complaint", [
+    ("model.npz", "model.pb", "ends in .onnx"),
+    ("model.npz", "nowhere/model.onnx", "No such file"),
+    ("model.npz", "folder.onnx", "Is a directory"),
+    ("absent.npz", "model.onnx", "absent.npz cannot be read"),
+    ("model.onnx", "model.onnx", "ends in .npz or .params"),
+    ("six.npz", "model.onnx", "6 inputs"),
+])
+def test_main_says_what_is_wrong(tmp_path, capsys, source, output, complaint):
+    (tmp_path / "folder.onnx").mkdir()
+    checkpoint.save(tmp_path / "model.npz", model.init_params(num_hidden=2))
+    checkpoint.save(tmp_path / "six.npz", model.init_params(num_inputs=6, num_hidden=2))
+    before = sorted(tmp_path.iterdir())
+    assert export.main([str(tmp_path / source), str(tmp_path / output)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1 and complaint in printed.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_to_onnx_without_onnx_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(Error, match="pip install 'mlp_mx\\[onnx\\]'") as error:
+        export.to_onnx(model.init_params(num_hidden=2))
+    assert error.value.exit_code == 1

@@ -1,0 +1,73 @@
+"""The programs of ``docs/leaving.rst``, which know the network from its file alone."""
+
+import importlib.util
+import pathlib
+import re
+
+import pytest
+
+from mlp_mx import checkpoint, data, export, model, train
+
+ROOT = pathlib.Path(__file__).parents[1]
+PROGRAMS = ROOT / "examples" / "leaving"
+
+
+@pytest.fixture(scope="module")
+def trained(mnist_dir, tmp_path_factory):
+    """The file of a network trained for an epoch, and its test accuracy."""
+    path = tmp_path_factory.mktemp("leaving") / "model.npz"
+    params = model.init_params(seed=0)
+    record, = train.fit(params, *data.load("mnist", mnist_dir), epochs=1)
+    checkpoint.save(path, params)
+    return path, record.test_accuracy
+
+
+@pytest.fixture
+def accuracy(python, mnist_dir):
+    """Run a program, and return the accuracy that it prints."""
+
+    def run(name, path, *arguments):
+        library = name.split("_")[0].replace("onnx", "onnxruntime")
+        if importlib.util.find_spec(library) is None:
+            pytest.skip(f"{library} is not installed")
+        result = python(PROGRAMS / name, path, mnist_dir, *arguments, PYTHONDONTWRITEBYTECODE="1")
+        assert (result.returncode, result.stderr) == (0, "")
+        return float(re.fullmatch(r"test accuracy (\S+)\n", result.stdout)[1])
+
+    return run
+
+
+# One image of the 10 000 may lie so close between two classes that rounding decides.
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+def test_other_libraries_have_the_same_accuracy(trained, accuracy, library):
+    path, expected = trained
+    assert accuracy(f"{library}_predict.py", path) == pytest.approx(expected, abs=1.5e-4)
+
+
+def test_onnxruntime_has_the_same_accuracy(trained, accuracy, tmp_path):
+    pytest.importorskip("onnx")
+    path, expected = trained
+    assert export.main([str(path), str(tmp_path / "model.onnx")]) == 0
+    assert accuracy("onnx_predict.py", tmp_path / "model.onnx") == pytest.approx(
+        expected, abs=1.5e-4)
+
+
+def test_torch_trains_on_and_the_network_comes_back(trained, accuracy, mnist_dir, tmp_path):
+    path, before = trained
+    printed = accuracy("torch_train.py", path, tmp_path / "new.npz")
+    assert printed > before + 0.01  # the published second epochs gained 0.050 and 0.037
+    params, metadata = checkpoint.load(tmp_path / "new.npz")
+    _, test_data = data.load("mnist", mnist_dir)
+    assert train.evaluate_accuracy(test_data, params) == pytest.approx(printed, abs=1.5e-4)
+    assert metadata == {}
+
+
+def test_the_programs_need_neither_mxnet_nor_this_package():
+    for path in PROGRAMS.glob("*.py"):
+        assert not re.search(r"^\s*(import|from) (mxnet|mlp_mx)", path.read_text(), re.MULTILINE)
+
+
+def test_the_docs_show_the_programs():
+    docs = ROOT / "docs" / "leaving.rst"
+    shown = re.findall(r"^\.\. literalinclude:: (.*)$", docs.read_text(), re.MULTILINE)
+    assert {(docs.parent / path).resolve() for path in shown} == set(PROGRAMS.glob("*.py"))

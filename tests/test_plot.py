@@ -1,0 +1,250 @@
+"""Pictures: what is in them, and the files that they are saved to."""
+
+import os
+import types
+
+import matplotlib
+import matplotlib.colors
+import numpy as np
+import pytest
+
+from mlp_mx import InputError, plot, published
+
+RANDOM = np.random.RandomState(0)
+IMAGES = RANDOM.randint(0, 256, (12, 28, 28)).astype(np.uint8)
+PREDICTIONS = np.array([7, 2, 1, 0, 4, 1, 4, 9, 6, 9, 0, 6])
+LABELS = np.array([7, 2, 1, 0, 4, 1, 4, 9, 5, 9, 0, 8])
+
+
+def shown(axes):
+    """The one image in some axes."""
+    image, = axes.images
+    return image.get_array()
+
+
+def color(text):
+    return matplotlib.colors.to_hex(text.get_color()).upper()
+
+
+def texts_of(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def test_strip_shows_every_digit_over_its_prediction():
+    figure = plot.strip(IMAGES, PREDICTIONS)
+    assert len(figure.axes) == 12
+    for axes, image, prediction in zip(figure.axes, IMAGES, PREDICTIONS):
+        assert (shown(axes) == image).all()
+        assert axes.get_xlabel() == str(prediction)
+        assert axes.images[0].get_clim() == (IMAGES.min(), IMAGES.max())
+    left, top = figure.axes[0].get_position().min
+    assert figure.axes[9].get_position().y0 == pytest.approx(top)
+    assert figure.axes[10].get_position().y0 < top  # a second row, under the first
+    assert figure.axes[10].get_position().x0 == pytest.approx(left)
+
+
+def test_strip_names_the_truth_of_wrong_digits_in_red():
+    figure = plot.strip(IMAGES / 255, PREDICTIONS.astype(np.float32), LABELS.astype(np.float32))
+    captions = [axes.get_xlabel() for axes in figure.axes]
+    assert captions == ["7", "2", "1", "0", "4", "1", "4", "9", "6, is 5", "9", "0", "6, is 8"]
+    for axes, is_right in zip(figure.axes, PREDICTIONS == LABELS):
+        assert (color(axes.xaxis.label) == "#000000") == is_right
+        assert (color(axes.xaxis.label) == plot.VERMILION) != is_right
+
+
+def test_inputs_shows_originals_beside_what_the_network_saw():
+    originals = [np.full((30, 90), 200, np.uint8), RANDOM.uniform(size=(64, 48))]
+    captions = ["one$.png\n7 (99 %)", "a_name_that_is_much_too_long_for_its_place.png"]
+    figure = plot.inputs(originals, IMAGES[:2], captions)
+    assert len(figure.axes) == 4
+    for number in range(2):
+        left, right = figure.axes[2 * number:2 * number + 2]
+        assert (shown(left) == originals[number]).all()
+        assert (shown(right) == IMAGES[number]).all()
+        assert left.get_position().x1 < right.get_position().x0
+    assert figure.axes[0].images[0].get_clim() == (0, 255)  # grey paper stays grey
+    assert texts_of(figure.axes[1]) == ["→", captions[0]]
+    shortened = texts_of(figure.axes[3])[1]
+    assert len(shortened) < 30 and shortened.startswith("a_name") and shortened.endswith("e.png")
+
+
+@pytest.mark.parametrize("num_epochs", [1, 10, 300])
+def test_learning_curves_plot_what_they_are_given(num_epochs):
+    epochs = list(range(num_epochs))
+    curves = [1 / (1 + np.arange(num_epochs)), np.linspace(0.8, 1, num_epochs),
+              np.linspace(0.85, 0.98, num_epochs)]
+    figure = plot.learning_curves(epochs, *curves)
+    loss, accuracy = figure.axes
+    assert len(loss.lines) == 1 and len(accuracy.lines) == 2
+    for line, curve in zip([*loss.lines, *accuracy.lines], curves):
+        assert list(line.get_xdata()) == epochs
+        assert list(line.get_ydata()) == list(curve)
+        assert (line.get_marker() in ("o", "s")) == (num_epochs <= 30)
+    assert loss.get_yscale() == ("log" if num_epochs == 300 else "linear")
+    bottom, top = accuracy.get_ylim()
+    kept = curves[1][num_epochs // 20:]
+    assert bottom < kept.min() < kept.max() < top
+    assert (bottom > curves[1][0]) == (num_epochs == 300)  # what happens later is seen
+    assert all(tick == int(tick) for tick in loss.get_xticks())
+
+
+def test_learning_curves_plot_published_runs_dashed_for_the_same_epochs():
+    figure = plot.learning_curves(
+        [8, 9, 10], [0.06, 0.05, 0.04], [0.985, 0.986, 0.987], [0.97, 0.971, 0.972],
+        published.RUNS,
+    )
+    lines = [line for axes in figure.axes for line in axes.lines if line.get_linestyle() == "--"]
+    expected = [[run[8][column], run[9][column]] for column in range(3) for run in published.RUNS]
+    assert [list(line.get_ydata()) for line in lines] == expected
+    assert all(list(line.get_xdata()) == [8, 9] for line in lines)
+    legend = [text.get_text() for text in figure.axes[1].get_legend().texts]
+    assert legend == ["training", "training, published", "test", "test, published"]
+
+
+def test_confusion_matrix_counts():
+    labels, predictions = RANDOM.randint(0, 10, (2, 500))
+    axes, = plot.confusion_matrix(labels, predictions).axes
+    counts = np.array([[((labels == truth) & (predictions == prediction)).sum()
+                        for prediction in range(10)] for truth in range(10)])
+    assert {text.get_position(): text.get_text() for text in axes.texts} == {
+        (column, row): str(counts[row, column]) for row in range(10) for column in range(10)
+    }
+    assert (shown(axes).mask == np.eye(10, dtype=bool)).all()  # no colour where all is right
+    assert axes.images[0].get_clim()[1] == counts[~np.eye(10, dtype=bool)].max()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("prediction", "truth")
+    wrong = (labels != predictions).sum()
+    assert axes.get_title("left") == f"{wrong} of 500 wrong"
+
+
+def test_confusion_matrix_without_mistakes_draws():
+    axes, = plot.confusion_matrix([0, 1, 1], [0, 1, 1], num_classes=2).axes
+    assert texts_of(axes) == ["1", "0", "0", "2"]
+    plot.confusion_matrix([0, 1], [0, 1], num_classes=2).draw_without_rendering()
+
+
+@pytest.mark.parametrize("shape", ["(n, num_classes)", "(n,)"])
+def test_mistakes_are_the_surest_first(shape):
+    labels, predictions = LABELS.copy(), PREDICTIONS
+    labels[0] = 3
+    probabilities = np.full((12, 10), 0.05)
+    for i, probability in ((0, 0.5), (8, 0.9), (11, 0.7)):
+        probabilities[i, predictions[i]] = probability
+    if shape == "(n,)":
+        probabilities = probabilities[np.arange(12), predictions]
+    figure = plot.mistakes(IMAGES, labels, predictions, probabilities, count=2)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["6 (90 %), is 5", "6 (70 %), is 8"]
+    for axes, i in zip(figure.axes, (8, 11)):
+        assert (shown(axes) == IMAGES[i]).all()
+        assert color(axes.xaxis.label) == plot.VERMILION
+    assert len(plot.mistakes(IMAGES, labels, predictions, probabilities).axes) == 3
+
+
+def test_mistakes_says_that_there_is_none():
+    figure = plot.mistakes(IMAGES, LABELS, LABELS, np.ones(12))
+    assert texts_of(figure) == ["none of 12 is wrong"]
+
+
+def test_first_layer_shows_the_columns_with_the_largest_norms():
+    W1 = RANDOM.normal(size=(784, 6)) * [1, 3, 2, 0.1, 5, 4]
+    *cells, bar = plot.first_layer(W1, count=4).axes
+    assert len(cells) == 4
+    for axes, column in zip(cells, (4, 5, 1, 2)):
+        assert (shown(axes).ravel() == W1[:, column]).all()
+        low, high = axes.images[0].get_clim()
+        assert low == -high and high == cells[0].images[0].get_clim()[1] > 0
+    assert not bar.images and bar.get_position().x0 > cells[-1].get_position().x1
+
+
+@pytest.mark.parametrize("suffix, magic", [
+    (".png", b"\x89PNG\r\n"), (".PNG", b"\x89PNG\r\n"), (".svg", b"<?xml"), (".pdf", b"%PDF"),
+])
+def test_save_writes_the_same_bytes_each_time(tmp_path, suffix, magic):
+    paths = [tmp_path / f"{name}{suffix}" for name in ("one", "two")]
+    for path in paths:
+        plot.save(plot.learning_curves([0, 1], [1, 0.5], [0.8, 0.9], [0.8, 0.9]), path)
+    content, again = (path.read_bytes() for path in paths)
+    assert content.startswith(magic) and content == again
+
+
+def test_save_that_fails_leaves_what_was_there(tmp_path):
+    def savefig(file, **options):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"old")
+    with pytest.raises(InputError, match="picture.png cannot be written: No space left on device"):
+        plot.save(types.SimpleNamespace(savefig=savefig), path)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["picture.png"]
+
+
+@pytest.mark.parametrize("name, message", [
+    ("picture.jpg", "ends in .png, .svg or .pdf, found .*picture.jpg"),
+    ("picture", "ends in .png, .svg or .pdf"),
+    ("absent/picture.png", "cannot be written: No such file or directory"),
+    ("folder.png", "cannot be written: Is a directory"),
+])
+def test_check_path_and_save_refuse_the_same(tmp_path, name, message):
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InputError, match=message):
+        plot.check_path(tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        plot.save(plot.strip(IMAGES, PREDICTIONS), tmp_path / name)
+    assert os.listdir(tmp_path) == ["folder.png"]
+
+
+def test_check_path_changes_nothing(tmp_path):
+    plot.check_path(tmp_path / "picture.svg")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("draw, message", [
+    (lambda: plot.strip(IMAGES[0], [7]), r"shape \(n, 28, 28\).*found \(28, 28\)"),
+    (lambda: plot.strip(IMAGES[:0], []), "n at least 1"),
+    (lambda: plot.strip(IMAGES.astype(complex), PREDICTIONS), "real numbers.*complex"),
+    (lambda: plot.strip(IMAGES, PREDICTIONS[:3]), r"predictions of shape \(12,\), found \(3,\)"),
+    (lambda: plot.strip(IMAGES, PREDICTIONS, [1]), r"labels of shape \(12,\), found \(1,\)"),
+    (lambda: plot.inputs([], IMAGES, []), "as images, 12; found 0 and 0"),
+    (lambda: plot.inputs([np.ones(3)], IMAGES[:1], ["3"]), r"two dimensions, found shape \(3,\)"),
+    (lambda: plot.learning_curves([], [], [], []), "one or more epochs"),
+    (lambda: plot.learning_curves([0], [1, 2], [1], [1]), "found 1, 2, 1, 1"),
+    (lambda: plot.confusion_matrix([0, 10], [0, 1]), "labels from 0 to 9, found 0 to 10"),
+    (lambda: plot.confusion_matrix([0, 1], [0, -1]), "predictions from 0 to 9, found -1 to 0"),
+    (lambda: plot.confusion_matrix([0, 1], [0]), r"predictions of shape \(2,\)"),
+    (lambda: plot.mistakes(IMAGES, LABELS, PREDICTIONS, np.ones((3, 10))), "probabilities.*3, 10"),
+    (lambda: plot.mistakes(IMAGES, LABELS, PREDICTIONS, np.ones((12, 9))), "from 0 to 8"),
+    (lambda: plot.mistakes(IMAGES, LABELS, PREDICTIONS, np.ones(12), 0), "count of 1 or more"),
+    (lambda: plot.first_layer(np.ones((256, 10))), r"\(784, num_hidden\), found \(256, 10\)"),
+    (lambda: plot.first_layer(np.ones((784, 0))), r"found \(784, 0\)"),
+    (lambda: plot.first_layer(np.ones((784, 9)), 0), "count of 1 or more, found 0"),
+])
+def test_arguments_that_do_not_fit_are_named(draw, message):
+    with pytest.raises(InputError, match=message):
+        draw()
+
+
+def test_matplotlibs_state_is_left_alone(python, tmp_path):
+    program = f"""
+import sys
+from mlp_mx import plot
+assert "matplotlib" not in sys.modules
+import matplotlib
+import numpy as np
+before = dict(matplotlib.rcParams)
+images, classes = np.ones((3, 28, 28)), np.arange(3)
+figures = [
+    plot.strip(images, classes, classes[::-1]),
+    plot.inputs(list(images), images, ["a", "b", "c"]),
+    plot.learning_curves([0], [1], [0.5], [0.5]),
+    plot.confusion_matrix(classes, classes),
+    plot.mistakes(images, classes, classes[::-1], np.ones(3)),
+    plot.first_layer(np.ones((784, 3))),
+]
+for figure in figures:
+    for suffix in ("png", "svg", "pdf"):
+        plot.save(figure, f"{tmp_path}/figure.{{suffix}}")
+assert dict(matplotlib.rcParams) == before
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    result = python("-W", "error:::mlp_mx", "-c", program)
+    assert (result.returncode, result.stderr) == (0, "")
