@@ -32,7 +32,7 @@ __all__ = ["JobError", "Process", "cluster_job", "local_job", "supervise"]
 
 LOOPBACK = "127.0.0.1"
 POLL = 0.05  # seconds between two looks at the processes
-GRACE = 3  # seconds that processes have to end by themselves, before they are killed
+GRACE = 2  # seconds that processes have to end by themselves, before they are killed
 SAVE_GRACE = 10  # seconds that a worker has to finish a batch and to save, when interrupted
 CLUSTERS = {"ssh": "ssh", "slurm": "srun", "mpi": "mpirun", "sge": "qsub"}  # and what they need
 # Variables that processes on other machines are given; those on this machine have them all.
