@@ -15,6 +15,8 @@ module           what is in it
 ``fast``         what stands behind training and evaluation, to make them fast
 ``checkpoint``   ``save`` and ``load``, to ``.npz`` and to MXNet's ``.params``
 ``export``       a saved network as an ONNX file, and the command line
+``distributed``  gradients summed over devices and machines by MXNet's kvstore
+``launch``       jobs of several processes that end together, and the command line
 ``published``    the losses and accuracies that the chapter's authors got
 ``cli``          what the commands share: argument types, exit codes, progress bars
 ``files``        files that are written whole or not at all

@@ -197,7 +197,7 @@ def test_workers_that_start_differently_are_refused(jobs):
 
 @pytest.mark.parametrize("arguments, message", [
     (["-n", "0", "--", "true"], "expected a whole number from 1"),
-    (["-n", "1"], "required: -- COMMAND"),
+    (["-n", "1"], "required: COMMAND"),
     (["-n", "1", "--", "no such program"], "no such program cannot be run"),
     (["-n", "1", "--hosts", "absent", "--", "true"], "absent cannot be read"),
     (["-n", "1", "--hosts", os.devnull, "--", "true"], "expected a host in each line, found none"),
@@ -232,7 +232,7 @@ def by_ssh(tmp_path):
     ssh.write_text(FAKE_SSH)
     ssh.chmod(ssh.stat().st_mode | stat.S_IXUSR)
     hosts = tmp_path / "hosts"
-    hosts.write_text("127.0.0.1\n127.0.0.1:2222\n")
+    hosts.write_text("127.0.0.1\nlocalhost:2222\n")
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     return ["--hosts", hosts, "--address", "127.0.0.1"], environment
 
@@ -254,4 +254,4 @@ def test_a_job_by_ssh_ends_with_a_process_that_dies(jobs, by_ssh, tmp_path):
     os.kill(victim, signal.SIGKILL)
     _, errors = job.communicate(timeout=60)
     assert job.returncode == 255  # all that ssh says of a signal
-    assert "worker on 127.0.0.1" in errors.splitlines()[-1]
+    assert "worker on " in errors.splitlines()[-1]
