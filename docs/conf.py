@@ -11,7 +11,8 @@ project = "mlp_mx"
 author = "the mlp_mx developers"
 version = release = mlp_mx.__version__
 extensions = [
-    "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinxcontrib.programoutput",
+    "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon",
+    "sphinxcontrib.programoutput",
 ]
 exclude_patterns = ["_build"]
 default_role = "py:obj"

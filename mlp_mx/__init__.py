@@ -14,6 +14,8 @@ module           what is in it
 ``train``        ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``, and the command line
 ``fast``         what stands behind training and evaluation, to make them fast
 ``checkpoint``   ``save`` and ``load``, to ``.npz`` and to MXNet's ``.params``
+``images``       a user's picture of a digit, brought to MNIST's form
+``predict``      predictions for pictures and for test digits, and the command line
 ``export``       a saved network as an ONNX file, and the command line
 ``distributed``  gradients summed over devices and machines by MXNet's kvstore
 ``launch``       jobs of several processes that end together, and the command line

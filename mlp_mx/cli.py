@@ -171,6 +171,7 @@ def command(main):
 
     The code is 0 when all went well, 2 for bad input, 1 for what went wrong later, and, as shells
     have it, 130 for Ctrl-C and 143 for SIGTERM.
+    A `main` that has reported what went wrong itself returns the code.
     """
 
     @functools.wraps(main)
@@ -179,10 +180,10 @@ def command(main):
         try:
             with signals, warnings.catch_warnings():
                 warnings.showwarning = _show_warning
-                main(argv)
+                code = main(argv)
             if sys.stdout:
                 sys.stdout.flush()
-            return 0
+            return code or 0
         except Error as error:
             message, code = f"error: {error}", error.exit_code
         except KeyboardInterrupt as stop:

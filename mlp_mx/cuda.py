@@ -5,10 +5,13 @@ import importlib.metadata
 import os
 from typing import NamedTuple
 
-__all__ = ["Card", "LIBRARIES", "WHEELS", "cards", "installed_wheel", "load_libraries"]
+__all__ = [
+    "Card", "LIBRARIES", "SONAMES", "WHEELS", "cards", "has_gpu_wheel", "installed_wheel",
+    "load_libraries",
+]
 
 WHEELS = ("mxnet-cu117", "mxnet-cu112")  # the CUDA 11 ones on PyPI
-# What the wheels need beside the driver: packages on PyPI and their files, each after what it needs.
+# What the wheels need beside the driver: packages on PyPI and files, each after what it needs.
 LIBRARIES = (
     ("nvidia-cuda-runtime-cu11", "libcudart.so.11.0"),
     ("nvidia-nvtx-cu11", "libnvToolsExt.so.1"),
@@ -23,6 +26,7 @@ LIBRARIES = (
     ("nvidia-cudnn-cu11", "libcudnn.so.8"),
     ("nvidia-nccl-cu11", "libnccl.so.2"),
 )
+SONAMES = [name for _, name in LIBRARIES]
 MAJOR, MINOR = 75, 76  # CUdevice_attribute of the compute capability
 
 
@@ -41,9 +45,12 @@ class Card(NamedTuple):
         """
         return (5, 0) <= self.capability < (9, 0)
 
+    def __str__(self):
+        return f"{self.name} of compute capability {self.capability[0]}.{self.capability[1]}"
+
 
 def installed_wheel():
-    """The distribution whose ``libmxnet.so`` is there.
+    """Name the distribution whose ``libmxnet.so`` is there.
 
     The wheels for CPU and GPU have the same files, and the last one installed has won.
 
@@ -57,6 +64,11 @@ def installed_wheel():
         if library and os.path.getsize(library.locate()) == library.size:
             return distribution
     return None
+
+
+def has_gpu_wheel():
+    """Whether a GPU wheel has been installed, if only to be overwritten since."""
+    return any(_file(distribution, "libmxnet.so") for distribution in WHEELS)
 
 
 def load_libraries():

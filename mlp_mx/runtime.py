@@ -18,12 +18,18 @@ import warnings
 
 import numpy as np  # before MXNet: NumPy's own OpenBLAS must not see the kernel chosen for MXNet's
 
-from . import Error, InputError, __version__, cli, fetch
+from . import Error, InputError, __version__, cli, cuda, fetch
 
 __all__ = ["MXNetLoadError", "blas_kernel", "context", "contexts", "describe", "load", "load_mkl"]
 
 # Debian's packages of the system libraries that MXNet's wheel expects to find.
 SYSTEM_PACKAGES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0"}
+# The CPU and the GPU wheel overwrite each other's files, so the one wanted is installed once more.
+INSTALL_CPU = "pip install --force-reinstall --no-deps mxnet==1.9.1"
+INSTALL_GPU = (
+    "pip install 'mlp_mx[cu117]' && "
+    "pip install --force-reinstall --no-deps mxnet-cu117==1.9.1"
+)
 
 
 class MXNetLoadError(Error, ImportError):
@@ -68,6 +74,8 @@ def load():
     if "bool" not in vars(np):
         np.bool = bool
     load_mkl()
+    if cuda.installed_wheel() in cuda.WHEELS:
+        cuda.load_libraries()
     try:
         with warnings.catch_warnings(), _environment(OPENBLAS_CORETYPE=blas_kernel()):
             warnings.simplefilter("ignore")  # MXNet's use of what NumPy and Python deprecated since
@@ -136,6 +144,15 @@ def _diagnose(error):
         return f"Python {platform.python_version()} has no distutils; run: pip install setuptools"
     if int(np.__version__.split(".")[0]) >= 2:
         return f"it needs NumPy 1, and NumPy {np.__version__} is here; run: pip install 'numpy<2'"
+    if library and library[1] == "libcuda.so.1":
+        return (
+            "this is MXNet's GPU wheel, and NVIDIA's driver is not installed (libcuda.so.1); "
+            f"install it, or, for the CPU, run: {INSTALL_CPU}"
+        )
+    if library and library[1] in cuda.SONAMES:
+        return (
+            f"CUDA's {library[1]} is missing, which MXNet's GPU wheel needs; run: {INSTALL_GPU}"
+        )
     if library and library[1] in SYSTEM_PACKAGES:
         return (
             f"the system library {library[1]} is missing; "
@@ -210,13 +227,12 @@ def context(name="auto"):
             f"expected a context 'auto', 'cpu', 'cpu:N', 'gpu' or 'gpu:N', found {name!r}"
         )
     mx = load()
-    num_gpus, why_none = _gpus()
-    device_id = int(match[1] or 0)
-    if name.startswith("cpu") or (name == "auto" and not num_gpus):
-        return mx.cpu(device_id)
-    if device_id >= num_gpus:
-        found = f"{num_gpus} here" if num_gpus else why_none
-        raise InputError(f"context {name!r} needs a GPU that MXNet can use: {found}; try 'cpu'")
+    gpus, why_not = _gpus()
+    if name.startswith("cpu") or (name == "auto" and not gpus):
+        return mx.cpu(int(match[1] or 0))
+    device_id = gpus[0] if name == "auto" else int(match[1] or 0)
+    if device_id not in gpus:
+        raise InputError(f"context {name!r} needs a GPU that MXNet can use: {why_not}")
     return mx.gpu(device_id)
 
 
@@ -245,17 +261,22 @@ def contexts(names):
 
 
 def _gpus():
-    """Count the GPUs that MXNet can use: ``(number, why there is none)``.
+    """Find the GPUs that MXNet can use: ``(list of their numbers, why there are no others)``.
 
-    ``mx.gpu()`` itself never fails, and a first use without a card aborts the process.
+    Neither ``mx.gpu()`` nor ``num_gpus`` fails for the others. A first use does, and where there is
+    no card, it aborts the process.
     """
     mx = load()
     if not mx.runtime.Features().is_enabled("CUDA"):
-        return 0, "this is MXNet's CPU wheel (the GPU wheel on PyPI is mxnet-cu117)"
-    try:
-        return mx.context.num_gpus(), "none here"
-    except mx.MXNetError as error:
-        return 0, str(error).strip().splitlines()[-1]
+        over = ", installed over its GPU wheel" if cuda.has_gpu_wheel() else ""
+        return [], f"this is MXNet's CPU wheel{over}; use --ctx cpu, or run: {INSTALL_GPU}"
+    cards = cuda.cards()
+    usable = [number for number, card in enumerate(cards) if card.is_usable()]
+    if not cards:
+        return usable, "the driver knows of no card; use --ctx cpu"
+    found = ", ".join(f"gpu:{number} is {card}" for number, card in enumerate(cards))
+    return usable, (f"{found}, and MXNet's GPU wheel has code for compute capabilities from 5.0 to "
+                    "8.9 only; use another card, or --ctx cpu")
 
 
 def _blas_in_use(mx):
@@ -296,10 +317,10 @@ def describe():
     except MXNetLoadError as error:
         facts["MXNet"] = str(error)
     else:
-        num_gpus, why_none = _gpus()
-        cuda = mx.runtime.Features().is_enabled("CUDA")
-        facts["MXNet"] = f"{mx.__version__}, {'CUDA' if cuda else 'CPU'} wheel"
-        facts["devices"] = f"cpu(0), GPUs: {num_gpus or why_none}"
+        gpus, why_not = _gpus()
+        wheel = "GPU" if mx.runtime.Features().is_enabled("CUDA") else "CPU"
+        facts["MXNet"] = f"{mx.__version__}, {wheel} wheel"
+        facts["devices"] = f"cpu(0), GPUs: {', '.join(map(str, gpus)) or why_not}"
         facts["BLAS"] = _blas_in_use(mx)
     features = [name for name in ("avx", "avx2", "fma", "avx512f") if name in cpu_features()]
     facts["CPU"] = f"{os.cpu_count()} cores; {' '.join(features) or 'features unknown'}"

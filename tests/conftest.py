@@ -6,7 +6,16 @@ import sys
 
 import pytest
 
-from mlp_mx import fetch
+from mlp_mx import InputError, fetch, runtime
+
+
+def pytest_runtest_setup(item):
+    """Skip the tests marked ``gpu`` where MXNet has none that it can use, and say why."""
+    if item.get_closest_marker("gpu"):
+        try:
+            runtime.contexts(item.get_closest_marker("gpu").args[0])
+        except InputError as error:
+            pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

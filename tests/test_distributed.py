@@ -38,6 +38,15 @@ def test_several_devices_compute_what_one_does(num_devices, num_examples, batch_
         assert abs(param - value).max() <= 1e-5 * abs(value).max()
 
 
+@pytest.mark.gpu("gpu:0,gpu:1")
+def test_two_gpus_compute_what_one_cpu_does():
+    expected_records, expected = fit(521, 66)
+    records, params = fit(521, 66, distributed.Workers("device", [mx.gpu(0), mx.gpu(1)]))
+    np.testing.assert_allclose(records, expected_records, rtol=1e-3)
+    for param, value in zip(params, expected):
+        assert abs(param - value).max() <= 1e-3 * abs(value).max()
+
+
 def test_parts_of_all_workers_make_the_batch():
     for num_workers, num_devices, num_examples in [(1, 1, 64), (3, 2, 64), (4, 1, 2), (2, 3, 33)]:
         workers = distributed.Workers("device", devices(num_devices))

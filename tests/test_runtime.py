@@ -3,10 +3,11 @@
 import importlib.metadata
 import re
 import sys
+import types
 
 import pytest
 
-from mlp_mx import InputError, runtime
+from mlp_mx import InputError, cuda, runtime
 from mlp_mx.runtime import mx
 
 BLAS = "from mlp_mx import runtime; print(runtime.describe()['BLAS'])"
@@ -69,6 +70,10 @@ LOAD_ERRORS = [
     ("raise ModuleNotFoundError(name='distutils')", "pip install setuptools"),
     ("raise OSError('libquadmath.so.0: cannot open shared object file: No such file')",
      "libquadmath.so.0 is missing; .* apt-get install libgomp1 libquadmath0"),
+    ("raise OSError('libcuda.so.1: cannot open shared object file: No such file')",
+     "NVIDIA's driver is not installed .* for the CPU, run: pip install --force-reinstall"),
+    ("raise OSError('libcudnn.so.8: cannot open shared object file: No such file')",
+     "CUDA's libcudnn.so.8 is missing.*; run: pip install 'mlp_mx.cu117.'"),
     ("raise OSError('libgomp.so.1: cannot open shared object file: No such file')",
      "libgomp.so.1 is missing; .* apt-get install"),
     ("raise RuntimeError('something else')", "RuntimeError: something else"),
@@ -114,13 +119,35 @@ def test_context_refuses_an_unknown_name(name):
         runtime.context(name)
 
 
+def gpu_wheel():
+    """MXNet as its GPU wheel has it."""
+    features = types.SimpleNamespace(is_enabled=lambda name: True)
+    return types.SimpleNamespace(
+        cpu=mx.cpu, gpu=mx.gpu, runtime=types.SimpleNamespace(Features=lambda: features))
+
+
 def test_context_with_two_gpus(monkeypatch):
-    monkeypatch.setattr(runtime, "_gpus", lambda: (2, ""))
+    monkeypatch.setattr(runtime, "load", lambda: gpu_wheel())
+    monkeypatch.setattr(cuda, "cards", lambda: [cuda.Card("A100", (8, 0)), cuda.Card("A2", (8, 6))])
     assert runtime.context("auto") == runtime.context("gpu") == mx.gpu(0)
     assert runtime.context("gpu:1") == mx.gpu(1)
     assert runtime.context("cpu") == mx.cpu()
-    with pytest.raises(InputError, match="'gpu:2' needs a GPU that MXNet can use: 2 here"):
+    with pytest.raises(InputError, match="'gpu:2' needs a GPU that .* use: gpu:0 is A100 of"):
         runtime.context("gpu:2")
+
+
+def test_context_with_a_card_that_is_too_new(monkeypatch):
+    monkeypatch.setattr(runtime, "load", lambda: gpu_wheel())
+    cards = [cuda.Card("NVIDIA H200", (9, 0))]
+    monkeypatch.setattr(cuda, "cards", lambda: cards)
+    assert runtime.context("auto") == mx.cpu()
+    with pytest.raises(InputError, match="gpu:0 is NVIDIA H200 of compute capability 9.0, and "):
+        runtime.context("gpu")
+    cards.append(cuda.Card("NVIDIA L4", (8, 9)))
+    assert runtime.context("auto") == runtime.context("gpu:1") == mx.gpu(1)
+    cards.clear()
+    with pytest.raises(InputError, match="the driver knows of no card; use --ctx cpu"):
+        runtime.context("gpu")
 
 
 @pytest.mark.skipif(mx.runtime.Features().is_enabled("CUDA"), reason="this is the GPU wheel")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import chapter
-from mlp_mx import data, model, published, train
+from mlp_mx import data, model, published, runtime, train
 from mlp_mx.runtime import autograd, nd
 
 
@@ -113,11 +113,15 @@ def test_diverging_in_the_last_batch_is_seen():
         train.train_epoch(params, [(X, label)], 3e38)
 
 
-@pytest.fixture(scope="module", params=[0, 1])
+@pytest.fixture(scope="module", params=[
+    ("cpu", 0), ("cpu", 1), pytest.param(("gpu", 0), marks=pytest.mark.gpu("gpu")),
+])
 def ten_epochs(request, mnist_dir):
-    """The chapter's run, under two seeds."""
-    train_data, test_data = data.load("mnist", seed=request.param)
-    params = model.init_params(seed=request.param)
+    """The chapter's run, on a device and under a seed."""
+    device, seed = request.param
+    ctx = runtime.context(device)
+    train_data, test_data = data.load("mnist", seed=seed, ctx=ctx)
+    params = model.init_params(seed=seed, ctx=ctx)
     return list(train.fit(params, train_data, test_data))
 
 

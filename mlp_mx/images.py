@@ -1,0 +1,352 @@
+"""A user's picture of one digit, brought to MNIST's form as MNIST's makers did it.
+
+They fitted each digit into 20 x 20 pixels, its aspect kept, and centred its mass in 28 x 28, white
+on black. A photograph or a drawing has to be told from its paper first.
+"""
+
+import os
+import stat
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from . import InputError
+
+__all__ = ["ImageError", "ink", "read", "to_mnist"]
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow's EPS would run a program
+MAX_PIXELS = 64_000_000
+SIDE = 28  # pixels of an image of MNIST's,
+BOX = 20  # and of the square in it that a digit is fitted into
+FINE = 4  # samples a pixel, along each axis, for the width of the strokes
+WIDTHS = (1.6, 5.0)  # pixels of that square: thinner strokes are made thicker, thicker ones thinner
+GAP = 0.2  # between parts of one digit, where 1 is its height
+WORK = 512  # pixels along the longer side that a picture is reduced to,
+COARSE = 64  # and its background
+MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
+NOISE = 8  # times the noise that a digit has to stand out
+MIN_AREA = 8  # pixels of the ink that is found
+BLANK = ("expected one digit that stands out of its background, found a blank picture; write it "
+         "larger or darker")
+
+
+class ImageError(InputError):
+    """A file that is no picture, or a picture in which no digit is found."""
+
+
+def read(path):
+    """Read a picture as it would be seen: turned as its camera says, and on a background.
+
+    Parameters
+    ----------
+    path : path-like
+        Of a PNG, JPEG, GIF, BMP, TIFF or WebP file of any colours; of several frames, the first.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width)
+        Grey levels, 255 is white.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, if it is no picture or a damaged one, or if it is enormous.
+    """
+    try:
+        _check_file(path, os.stat(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of pictures that are refused below
+            with Image.open(path, formats=FORMATS) as picture:
+                _check_size(path, *picture.size)
+                return _grey(ImageOps.exif_transpose(picture))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found many "
+                         "more; scale it down") from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(f"{path}: expected a picture ({', '.join(FORMATS)}), found something "
+                         "else; convert it") from error
+    except Exception as error:  # a damaged file can make what decodes it raise anything
+        if getattr(error, "strerror", None):
+            raise ImageError(f"{path} cannot be read: {error.strerror}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{path} is damaged: {reason}; use another copy of it") from error
+
+
+def _check_file(path, status):
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{path}: expected a picture, found a folder; name the files in it")
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+        raise ImageError(f"{path}: expected a picture in a file, found a pipe or a device")
+    if not status.st_size:
+        raise ImageError(f"{path}: expected a picture, found an empty file; use another copy of it")
+
+
+def _check_size(path, width, height):
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found "
+                         f"{width} x {height} pixels; scale it down")
+
+
+def _grey(picture):
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion cuts off at 255
+        return (np.clip(np.asarray(picture), 0, 65535) >> 8).astype(np.uint8)
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        return _opaque(picture.convert("RGBA").convert("LA"))
+    return np.asarray(picture.convert("RGB").convert("L"))
+
+
+def _opaque(picture):
+    """Lay a picture on white or, where that would hide a light drawing on nothing, on black."""
+    grey, alpha = (band.astype(np.float32) for band in np.moveaxis(np.asarray(picture), 2, 0))
+    alpha /= 255
+    is_light = (grey * alpha).sum() > 128 * alpha.sum()
+    paper = 0 if is_light and alpha.mean() < 0.5 else 255
+    return np.rint(grey * alpha + paper * (1 - alpha)).astype(np.uint8)
+
+
+def ink(image):
+    """Tell the ink from the paper, be it dark on light or light on dark, and remove the paper.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width)
+
+    Returns
+    -------
+    ndarray of float32
+        How much each pixel differs from the background around it, in grey levels, about 0 where
+        there is no ink, and positive where there is. A large picture comes back reduced.
+    """
+    image = _reduce(np.ascontiguousarray(image), WORK)
+    coarse = _reduce(image, COARSE)
+    plain = _paper(coarse)
+    difference = coarse - plain
+    # Ink differs from paper by more than the light on the paper does, so that cubes show its sign.
+    sign = 1 if (difference ** 3).sum() > 0 else -1
+    difference *= sign
+    beyond = np.where(difference > 0.5 * difference.max(), plain, coarse)
+    background = sign * _filled(sign * coarse, sign * beyond)
+    background = _resize(background, image.shape)
+    if sign < 0:  # where there is less light, dark ink differs less from the paper
+        image = image * (background.max() / np.maximum(background, 1))
+        background = background.max()
+    return sign * (image - background)
+
+
+def _reduce(image, limit):
+    """Average square blocks of pixels, so that the longer side has at most `limit`; to float32."""
+    factor = -(-max(image.shape) // limit)
+    return np.asarray(Image.fromarray(image).convert("F").reduce(factor))
+
+
+def _resize(image, shape, box=None, filter=Image.BILINEAR):
+    return np.asarray(Image.fromarray(image).resize(shape[::-1], filter, box))
+
+
+def _frame(shape):
+    """Mask of the pixels along the edges of a picture, where most is paper."""
+    height, width = shape
+    edge = np.ones(shape, bool)
+    y, x = -(-height // 32), -(-width // 32)
+    edge[y:height - y, x:width - x] = False
+    return edge
+
+
+def _paper(image):
+    """A plane through the frame of a picture, whatever ink may cross it."""
+    height, width = image.shape
+    y, x = np.mgrid[:height, :width]
+    y, x = (y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5
+    terms = np.stack([np.ones_like(x), x, y], axis=-1)
+    frame = _frame(image.shape)
+    values = image[frame]
+    surface = np.full(values.shape, np.median(values))
+    for _ in range(20):  # reweighted least squares, which converge to the least absolute error
+        weight = 1 / np.sqrt(np.abs(values - surface) + 1)
+        factors = np.linalg.lstsq(terms[frame] * weight[:, None], values * weight, rcond=None)[0]
+        surface = terms[frame] @ factors
+    return (terms @ factors).astype(np.float32)
+
+
+def _filled(image, beyond):
+    """Remove what stands out of its surroundings and is no wider than a stroke can be.
+
+    The picture goes on outside with what `beyond` has along its edges.
+    """
+    size = max(image.shape) * 3 // 10 | 1  # odd
+    padded = np.pad(beyond, size, mode="edge")
+    padded[size:-size, size:-size] = image
+    opened = _extreme(_extreme(padded, size, np.min), size, np.max)
+    opened = _blur(opened, size // 8)[size:-size, size:-size]
+    return opened + np.median((image - opened)[_frame(image.shape)])  # as noise has extremes, too
+
+
+def _extreme(image, size, extreme):
+    """The least or the greatest value in the square of `size` pixels around each; odd size."""
+    for _ in range(2):
+        padded = np.pad(image, ((size // 2, size // 2), (0, 0)), mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=0)
+        image = extreme(windows, axis=-1).T
+    return image
+
+
+def _blur(image, radius):
+    """The mean of the square around each pixel."""
+    size = 2 * radius + 1
+    for _ in range(2):
+        padded = np.pad(image, ((radius + 1, radius), (0, 0)), mode="edge")
+        total = np.cumsum(padded, axis=0, dtype=np.float64)
+        image = (total[size:] - total[:-size]).T / size
+    return image.astype(np.float32)
+
+
+def to_mnist(image):
+    """Bring a picture of one digit to MNIST's form.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width)
+        Grey levels, of a digit that is darker or lighter than its background.
+
+    Returns
+    -------
+    ndarray of uint8, shape (28, 28)
+        White on black; the digit fills 20 x 20 pixels in one direction, and its centre of mass is
+        in the middle.
+
+    Raises
+    ------
+    ImageError
+        If nothing stands out of the background, or several things far from each other do.
+    """
+    digit = _fitted(_digit(ink(image)), BOX * FINE)
+    return _centred(_fitted(_restroked(digit), BOX))
+
+
+def _digit(ink):
+    """The ink of the one digit, from 0 to 1, cropped."""
+    noise = _noise(ink)
+    smooth = _blur(ink, max(ink.shape) // 150) if noise > 1 else ink
+    noise = _noise(smooth)
+    level = _level(smooth, max(NOISE * noise, MIN_CONTRAST))
+    found = smooth > max(0.35 * level, 3 * noise)
+    mask = _one_digit(found)
+    # Faint edges belong to the digit, what was left out of it does not.
+    near = _grown(mask, 1.2 * _extent(mask) / BOX) & ~_grown(found & ~mask, 1)
+    full = np.percentile(smooth[mask], 75)
+    ys, xs = np.nonzero(near & (smooth > max(0.25 * full, 3 * noise)))
+    ink = np.where(near, ink, 0)[ys.min():ys.max() + 1, xs.min():xs.max() + 1]
+    return np.clip((ink - noise) / (full - noise), 0, 1)
+
+
+def _noise(ink):
+    """The standard deviation of the paper, even where half of the frame is ink."""
+    return np.percentile(np.abs(ink[_frame(ink.shape)]), 25) / 0.3186
+
+
+def _level(ink, least):
+    """The typical strength of the ink; of two, the stronger counts more."""
+    strong = ink[ink > least]
+    if not len(strong):
+        raise ImageError(BLANK)
+    return (strong ** 3).sum() / (strong ** 2).sum()
+
+
+def _extent(mask):
+    ys, xs = np.nonzero(mask)
+    return max(np.ptp(ys), np.ptp(xs)) + 1
+
+
+def _grown(mask, radius):
+    return _blur(mask.astype(np.float32), max(round(radius), 1)) > 1e-6
+
+
+def _one_digit(mask):
+    """Keep the largest piece of ink and the pieces near it, without the specks."""
+    labels = _components(mask)
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    if areas.max() < MIN_AREA:
+        raise ImageError(BLANK)
+    mask = (areas > 0.02 * areas.max())[labels]
+    # Of the height, because several digits are mostly side by side.
+    gap = GAP * np.count_nonzero(mask.any(axis=1))
+    groups = _components(_grown(mask, gap / 2))
+    areas = np.bincount(groups[mask])
+    largest = areas.argmax()
+    if np.delete(areas, largest).max(initial=0) > 0.2 * areas[largest]:
+        raise ImageError("expected one digit, found several things far from each other; "
+                         "crop the picture to one")
+    return mask & (groups == largest)
+
+
+def _components(mask):
+    """Number the connected parts of a mask from 1; corners connect; 0 is outside."""
+    change = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    row, start = np.nonzero(change == 1)
+    end = np.nonzero(change == -1)[1]
+    # Runs of pixels, in order; those in the next row that touch run i are first[i] … last[i] - 1.
+    stride = mask.shape[1] + 2
+    first = np.searchsorted(row * stride + end, (row + 1) * stride + start, "left")
+    last = np.searchsorted(row * stride + start, (row + 1) * stride + end, "right")
+    count = np.maximum(last - first, 0)
+    above = np.repeat(np.arange(len(row)), count)
+    below = np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
+    label = np.arange(len(row))
+    while (label[above] != label[below]).any():
+        low = np.minimum(label[above], label[below])
+        np.minimum.at(label, label[above], low)
+        np.minimum.at(label, label[below], low)
+        label = label[label]
+    number = np.unique(label, return_inverse=True)[1] + 1
+    steps = np.zeros(change.shape, int)
+    steps[row, start] = number
+    steps[row, end] = -number
+    return np.cumsum(steps, axis=1)[:, :-1]
+
+
+def _fitted(image, longer):
+    """Scale a digit so that its longer side has `longer` pixels, by averaging."""
+    step = max(image.shape) / longer
+    shape = tuple(int(np.ceil(side / step - 1e-6)) for side in image.shape)
+    margin = int(np.ceil(step))
+    top, left = (margin + (side - new * step) / 2 for side, new in zip(image.shape, shape))
+    box = (left, top, left + shape[1] * step, top + shape[0] * step)
+    return _resize(np.pad(image, margin).astype(np.float32), shape, box, Image.BOX)
+
+
+def _restroked(digit):
+    """Make thicker the strokes that would nearly vanish when small, and very thick ones thinner."""
+    solid = np.pad(digit > 0.5, 1)
+    # Each pixel edge counts, which lengthens an oblique outline by 4 / pi on average.
+    outline = np.pi / 4 * sum(np.diff(solid, axis=axis).sum() for axis in (0, 1))
+    width = 2 * solid.sum() / max(outline, 1) / FINE
+    steps = round((np.clip(width, *WIDTHS) - width) * FINE / 2)
+    digit = np.pad(digit, max(steps, 0))
+    for step in range(abs(steps)):
+        digit = _step(digit, np.max if steps > 0 else np.min, step % 2)
+    return digit
+
+
+def _step(image, extreme, corners):
+    """The least or the greatest value of each pixel and its 4 neighbours, or 8 with the corners."""
+    padded = np.pad(image, 1)
+    shifts = [padded[1 + y:1 + y + image.shape[0], 1 + x:1 + x + image.shape[1]]
+              for y in (-1, 0, 1) for x in (-1, 0, 1) if corners or not x * y]
+    return extreme(shifts, axis=0)
+
+
+def _centred(image):
+    """Lay an image with its centre of mass in the middle, and make it uint8."""
+    image = image / image.max()
+    corner = []
+    for axis, side in enumerate(image.shape):
+        centre = (image.sum(axis=1 - axis) @ np.arange(side)) / image.sum()
+        corner.append(int(np.clip(round(SIDE / 2 - centre), 0, SIDE - side)))
+    result = np.zeros((SIDE, SIDE), np.uint8)
+    y, x = corner
+    result[y:y + image.shape[0], x:x + image.shape[1]] = np.rint(255 * image)
+    return result

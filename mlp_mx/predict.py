@@ -1,0 +1,203 @@
+"""Predictions: for the user's own pictures of digits, and for test digits as the chapter ends."""
+
+import json
+import os
+import sys
+import warnings
+
+import numpy as np
+
+from . import InputError, checkpoint, cli, data, images, model, runtime
+from .runtime import nd
+
+__all__ = ["probabilities"]
+
+SAMPLES, SEED = 10, 0  # the defaults, unless there are pictures
+PICTURE_SIDE = 600  # pixels of a user's picture that are kept to be shown
+
+
+def probabilities(X, params):
+    """How likely the network takes each example for each class.
+
+    Parameters
+    ----------
+    X : NDArray or ndarray, shape (batch, 28, 28) or (batch, 28, 28, 1)
+        White on black, values in [0, 1].
+    params : list of NDArray
+        ``[W1, b1, W2, b2, W3, b3]``.
+
+    Returns
+    -------
+    ndarray of float32, shape (batch, num_outputs)
+        Each row sums to 1.
+    """
+    X = nd.array(X, params[0].context)
+    return model.softmax(model.net(X, params)).asnumpy()
+
+
+def _parser():
+    parser = cli.ArgumentParser(
+        prog="python -m mlp_mx.predict",
+        description="Say which digits are in pictures or, as the chapter ends, in random test "
+        "images. Exit code 1: some of the pictures could not be used.",
+    )
+    add = parser.add_argument
+    add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
+    add("image", type=cli.path, metavar="IMAGE", nargs="*", help="picture of one digit, dark on "
+        "light or light on dark; without any, test digits are taken")
+    add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
+    add("--samples", type=cli.integer(1, 10000), metavar="N",
+        help=f"number of test digits (default: {SAMPLES})")
+    add("--seed", type=cli.integer(0, 2**32 - 1), metavar="N",
+        help=f"of the choice of test digits (default: {SEED})")
+    add("--dataset", choices=data.DATASETS,
+        help="of the test digits (default: the one that the model was trained on)")
+    add("--data-dir", type=cli.path, metavar="DIR",
+        help="folder in which the data set is, or will be, kept")
+    add("--json", action="store_true", help="one line of JSON a digit")
+    add("--plot", type=cli.path, metavar="PATH",
+        help="file to draw the digits and the predictions to, .png, .svg or .pdf")
+    add("--show-input", type=cli.path, metavar="PATH",
+        help="file to draw each picture to, beside what the network saw of it")
+    return parser
+
+
+def _check(args):
+    """Refuse options that make no sense together, and files that cannot be written."""
+    from . import plot
+
+    if args.image:
+        for option in ("samples", "seed", "dataset", "data_dir"):
+            if getattr(args, option) is not None:
+                raise InputError(f"--{option.replace('_', '-')} is for test digits, and pictures "
+                                 "are given; leave one of them out")
+    elif args.show_input is not None:
+        raise InputError("--show-input is for pictures, and none is given; name some, or "
+                         "use --plot")
+    if args.plot is not None and args.plot == args.show_input:
+        raise InputError("--plot and --show-input name the same file; name two")
+    for path in (args.plot, args.show_input):
+        if path is not None:
+            plot.check_path(path)
+
+
+def _load_network(path, ctx):
+    """The parameters, and the name of the data set that they were trained on, or None."""
+    params, metadata = checkpoint.load(path, ctx)
+    sizes = params[0].shape[0], params[5].shape[0]
+    if sizes != (784, 10):
+        raise InputError(f"{path}: expected a network with 784 inputs and 10 outputs, found "
+                         f"{sizes[0]} and {sizes[1]}; use one that mlp_mx.train has saved")
+    name = metadata.get("dataset")
+    return params, name if name in ("MNIST", "glyphs") else None
+
+
+def _result(row):
+    """What is said of one digit, given its row of probabilities."""
+    digit, runner_up = (int(index) for index in np.argsort(-row, kind="stable")[:2])
+    return {"digit": digit, "probability": float(row[digit]),
+            "runner_up": runner_up, "runner_up_probability": float(row[runner_up]),
+            "probabilities": row.tolist()}
+
+
+def _predict_test_digits(args, params, dataset):
+    """Print predictions and labels of random test digits, and draw them if asked to."""
+    choice = args.dataset or (dataset or "auto").lower()
+    test_data = data.load(choice, args.data_dir, ctx=params[0].context, progress=True)[1]
+    seed = SEED if args.seed is None else args.seed
+    order = np.random.RandomState(seed).permutation(test_data.num_examples)
+    chosen = nd.array(order[:args.samples or SAMPLES], params[0].context, dtype=np.int32)
+    X = nd.take(test_data.data, chosen)
+    labels = nd.take(test_data.label, chosen).asnumpy().astype(int)
+    results = [_result(row) for row in probabilities(X, params)]
+    digits = [result["digit"] for result in results]
+    if args.json:
+        for index, label, result in zip(order.tolist(), labels.tolist(), results):
+            print(json.dumps({"dataset": test_data.name, "index": index, "label": label, **result}))
+    else:
+        print(f"{test_data.name}: {len(labels)} of {test_data.num_examples} test digits; the model "
+              f"was trained on {dataset or 'what its file does not say'}")
+        print("model predictions are:", *digits)
+        print("true labels :         ", *labels)
+    _draw(args, X.asnumpy()[..., 0], digits, labels)
+
+
+def _draw(args, digits, predictions, labels=None):
+    if args.plot is not None:
+        from . import plot
+
+        plot.save(plot.strip(digits, np.array(predictions), labels), args.plot)
+
+
+def _see(path):
+    """The picture at `path`, and the network's input made of it."""
+    picture = images.read(path)
+    try:
+        return picture, images.to_mnist(picture)
+    except images.ImageError as error:
+        raise images.ImageError(f"{path}: {error}") from error
+
+
+def _printable(text):
+    return text if text.isprintable() else ascii(text)
+
+
+def _line(name, result):
+    """A prediction for people."""
+    return (f"{name}  {result['digit']}  {result['probability']:.4f}  "
+            f"{result['runner_up']}  {result['runner_up_probability']:.4f}")
+
+
+def _predict_pictures(args, params, dataset):
+    """Print a prediction for each picture, and draw them if asked to; return the exit code."""
+    if dataset != "MNIST":
+        warnings.warn(f"{args.model} was trained on {dataset or 'what it does not say'}, and not "
+                      "on MNIST's handwriting; its predictions for handwriting may be poor",
+                      stacklevel=3)
+    width = max(len(_printable(path)) for path in args.image)
+    seen = []
+    for path in cli.steps(args.image, show=False):
+        try:
+            picture, digit = _see(path)
+        except images.ImageError as error:
+            message = str(error).replace(path, _printable(path))
+            print(f"error: {message}", file=sys.stderr, flush=True)
+            if args.json:
+                print(json.dumps({"file": path, "error": message}), flush=True)
+            continue
+        result = _result(probabilities(digit[None] / np.float32(255), params)[0])
+        print(json.dumps({"file": path, "dataset": dataset, **result}) if args.json
+              else _line(f"{_printable(path):<{width}}", result), flush=True)
+        seen.append((path, _thumbnail(picture), digit, result))
+    if seen:
+        _draw_pictures(args, *zip(*seen))
+    return 0 if len(seen) == len(args.image) else 1
+
+
+def _thumbnail(picture):
+    step = -(-max(picture.shape) // PICTURE_SIDE)
+    return picture[::step, ::step]
+
+
+def _draw_pictures(args, paths, pictures, digits, results):
+    from . import plot
+
+    _draw(args, np.stack(digits), [result["digit"] for result in results])
+    if args.show_input is not None:
+        captions = [f"{_printable(os.path.basename(path))}\n{result['digit']} "
+                    f"({result['probability']:.2f})" for path, result in zip(paths, results)]
+        plot.save(plot.inputs(pictures, np.stack(digits), captions), args.show_input)
+
+
+@cli.command
+def main(argv=None):
+    """Predict what the command line names."""
+    args = _parser().parse_intermixed_args(argv)  # options may stand between the pictures
+    _check(args)
+    params, dataset = _load_network(args.model, runtime.context(args.ctx))
+    predict = _predict_pictures if args.image else _predict_test_digits
+    return predict(args, params, dataset)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

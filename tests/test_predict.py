@@ -1,0 +1,234 @@
+"""Predictions for users' pictures and for test digits, and the command that makes them."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mlp_mx import checkpoint, data, images, model, predict, train
+
+DIGITS = 100
+
+
+@pytest.fixture(scope="module")
+def test_data(mnist_dir):
+    return data.load("mnist", mnist_dir)[1]
+
+
+@pytest.fixture(scope="module")
+def network(mnist_dir, tmp_path_factory):
+    """The file of a network that was trained for two epochs."""
+    path = str(tmp_path_factory.mktemp("network") / "model.npz")
+    train_data, test_data = data.load("mnist", mnist_dir)
+    params = model.init_params(seed=0)
+    for record in train.fit(params, train_data, test_data, epochs=2):
+        pass
+    assert record.test_accuracy > 0.9
+    checkpoint.save(path, params, dataset="MNIST")
+    return path
+
+
+def pixels(test_data, count=DIGITS):
+    return np.rint(255 * test_data.data[:count].asnumpy()[..., 0]).astype(np.uint8)
+
+
+def covered(digit, random, side=300, part=0.7):
+    """How much of each pixel of a sheet is ink: a digit that is not in the middle."""
+    size = int(part * side)
+    digit = Image.fromarray(digit).resize((size, size), Image.Resampling.BICUBIC)
+    y, x = random.randint(0, side - size + 1, 2)
+    return np.pad(np.asarray(digit) / 255, ((y, side - size - y), (x, side - size - x)))
+
+
+def drawn(ink, paper, part=0.7, side=300):
+    """A picture in two colours."""
+    def picture(digit, random):
+        amount = covered(digit, random, side, part)[..., None]
+        colours = np.array(ink) * amount + np.array(paper) * (1 - amount)
+        return Image.fromarray(np.rint(colours).astype(np.uint8))
+    return picture
+
+
+def transparent(digit, random):
+    amount = Image.fromarray((255 * covered(digit, random)).astype(np.uint8))
+    picture = Image.new("RGB", amount.size, "white")
+    picture.putalpha(amount)
+    return picture
+
+
+def photographed(digit, random):
+    """On grey, noisy paper, in light that comes from one side, as a JPEG file."""
+    amount = covered(digit, random)
+    light = np.linspace(*random.permutation([150, 200]), amount.shape[1])
+    grey = random.uniform(60, 90) * amount + light * (1 - amount)
+    grey += random.normal(0, 12, grey.shape)
+    file = io.BytesIO()
+    Image.fromarray(grey.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=60)
+    return Image.open(file)
+
+
+def shadowed(digit, random):
+    """With a soft shadow over some of it."""
+    amount = covered(digit, random)
+    light = 1 - 0.4 / (1 + np.exp(np.linspace(-20, 20, amount.shape[0])))[:, None]
+    grey = (60 * amount + 210 * (1 - amount)) * light + random.normal(0, 5, amount.shape)
+    return Image.fromarray(grey.clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", [
+    drawn((0, 0, 0), (255, 255, 255)), drawn((30, 50, 170), (255, 255, 255), 0.25),
+    drawn((220, 220, 220), (30, 30, 30), 0.95), drawn((0, 0, 0), (255, 255, 255), side=40),
+    transparent, photographed, shadowed,
+], ids=["dark", "blue and small", "light and large", "few pixels", "transparent", "photographed",
+        "shadowed"])
+def test_pictures_are_classified_as_the_digits_they_were_made_of(
+    tmp_path, test_data, network, kind
+):
+    params, _ = checkpoint.load(network)
+    random = np.random.RandomState(1)
+    expected = test_data.label[:DIGITS].asnumpy()
+    originals = predict.probabilities(test_data.data[:DIGITS], params).argmax(axis=1)
+    seen = []
+    for digit in pixels(test_data):
+        kind(digit, random).save(tmp_path / "digit.png")
+        seen.append(images.to_mnist(images.read(tmp_path / "digit.png")))
+    found = predict.probabilities(np.stack(seen) / np.float32(255), params).argmax(axis=1)
+    assert np.mean(found == expected) >= 0.95 * np.mean(originals == expected)
+
+
+def test_probabilities_are_those_of_numpy(network, test_data):
+    params, _ = checkpoint.load(network)
+    W1, b1, W2, b2, W3, b3 = (param.asnumpy().astype(np.float64) for param in params)
+    X = test_data.data[:20]
+    h1 = np.maximum(X.asnumpy().reshape(20, -1) @ W1 + b1, 0)
+    exp = np.exp(np.maximum(h1 @ W2 + b2, 0) @ W3 + b3)
+    np.testing.assert_allclose(predict.probabilities(X, params), exp / exp.sum(1, keepdims=True),
+                               rtol=1e-3, atol=1e-6)
+
+
+@pytest.fixture
+def files(tmp_path, test_data):
+    """Pictures of the first three test digits, 7, 2 and 1."""
+    paths = [str(tmp_path / name) for name in ("seven.png", "a longer name.jpg", "ōne {1}.png")]
+    for path, digit in zip(paths, pixels(test_data, 3)):
+        drawn((0, 0, 0), (255, 255, 255))(digit, np.random.RandomState(0)).save(path)
+    return paths
+
+
+def test_main_prints_one_aligned_line_a_picture(capsys, network, files):
+    assert predict.main([network, *files]) == 0
+    printed, errors = capsys.readouterr()
+    lines = printed.splitlines()
+    assert errors == "" and len({len(line) for line in lines}) == 1
+    for line, path, digit in zip(lines, files, (7, 2, 1)):
+        name, *fields = re.fullmatch(r"(.*?) +(\d)  (\d\.\d{4})  (\d)  (\d\.\d{4})", line).groups()
+        assert (name, int(fields[0])) == (path, digit)
+        assert float(fields[1]) > float(fields[3])
+
+
+def test_main_prints_json_for_programs(capsys, network, files):
+    assert predict.main([network, "--json", *files, "absent.png"]) == 1
+    printed, errors = capsys.readouterr()
+    *results, failed = map(json.loads, printed.splitlines())
+    assert [result["file"] for result in results] == files
+    assert [result["digit"] for result in results] == [7, 2, 1]
+    for result in results:
+        assert result["dataset"] == "MNIST"
+        assert sum(result["probabilities"]) == pytest.approx(1, abs=1e-5)
+        assert result["probability"] == result["probabilities"][result["digit"]]
+        assert result["runner_up_probability"] == sorted(result["probabilities"])[-2]
+    assert failed["file"] == "absent.png" and f"error: {failed['error']}\n" == errors
+
+
+def test_main_goes_on_after_a_picture_that_fails(capsys, tmp_path, network, files):
+    blank, text = tmp_path / "blank.png", tmp_path / "te\nxt.png"
+    Image.new("L", (50, 50), 200).save(blank)
+    text.write_text("seven")
+    assert predict.main([network, files[0], str(blank), str(text), files[1]]) == 1
+    printed, errors = capsys.readouterr()
+    assert printed.count("\n") == 2
+    complaints = errors.splitlines()
+    assert len(complaints) == 2 and all(line.startswith("error: ") for line in complaints)
+    assert f"{blank}: expected one digit" in errors and "found something else" in errors
+
+
+def test_main_ends_as_the_chapter_does(capsys, tmp_path, network, mnist_dir, test_data):
+    options = ["--data-dir", str(mnist_dir), "--samples", "30", "--seed", "5"]
+    assert predict.main([network, *options]) == 0
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.startswith("MNIST: 30 of 10000 test digits")
+    predictions, labels = (
+        list(map(int, re.fullmatch(f"{name} *((?:\\d ?){{30}})", line)[1].split()))
+        for name, line in zip(("model predictions are:", "true labels :"), lines))
+    assert sum(a == b for a, b in zip(predictions, labels)) > 22
+    assert predict.main([network, *options, "--json"]) == 0
+    results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [result["digit"] for result in results] == predictions  # the same seed, the same digits
+    assert [result["label"] for result in results] == labels
+    chosen = [result["index"] for result in results]
+    assert len(set(chosen)) == 30 and (test_data.label.asnumpy()[chosen] == labels).all()
+    assert predict.main([network, *options[:-1], "6"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] != lines
+
+
+def test_main_draws_what_was_asked_for(capsys, tmp_path, network, mnist_dir, files):
+    strip, inputs = tmp_path / "strip.png", tmp_path / "inputs.svg"
+    assert predict.main([network, "--data-dir", str(mnist_dir), "--plot", str(strip)]) == 0
+    width, height = Image.open(strip).size
+    assert width > 4 * height
+    strip.unlink()
+    assert predict.main(
+        [network, *files, "absent.png", "--plot", str(strip), "--show-input", str(inputs)]) == 1
+    assert Image.open(strip).size[0] < width  # three digits, not ten
+    assert inputs.read_text().startswith("<?xml")
+
+
+@pytest.mark.filterwarnings("always:.*was trained on")
+def test_main_takes_the_data_set_of_the_model(
+    capsys, monkeypatch, tmp_path, network, files, test_data
+):
+    asked = []
+    monkeypatch.setattr(
+        data, "load", lambda name, *_, **__: asked.append(name) or (None, test_data))
+    params, _ = checkpoint.load(network)
+    for number, metadata in enumerate([{"dataset": "glyphs"}, {"dataset": [1]}, {}]):
+        path = str(tmp_path / f"{number}.npz")
+        checkpoint.save(path, params, **metadata)
+        assert predict.main([path]) == 0
+        assert predict.main([path, *files]) == 0
+        assert "not on MNIST's handwriting" in capsys.readouterr().err
+    assert predict.main([network, "--dataset", "glyphs"]) == 0
+    assert asked == ["glyphs", "auto", "auto", "glyphs"]
+
+
+@pytest.mark.parametrize("options, complaint", [
+    ("--show-input input.png", "--show-input is for pictures"),
+    ("a.png --samples 3", "--samples is for test digits"),
+    ("a.png --data-dir .", "--data-dir is for test digits"),
+    ("a.png --plot nowhere/strip.png", "cannot be written"),
+    ("a.png --show-input input.txt", ".png, .svg or .pdf"),
+    ("a.png --plot a.svg --show-input a.svg", "the same file"),
+    ("--samples 0", "a whole number from 1"),
+    ("--ctx tpu", "expected a context"),
+])
+def test_bad_options_get_one_line_and_exit_code_2(capsys, network, options, complaint):
+    try:
+        code = predict.main([network, *options.split()])
+    except SystemExit as exit:  # argparse's way out
+        code = exit.code
+    printed, errors = capsys.readouterr()
+    assert (code, printed) == (2, "")
+    assert errors.startswith("error: ") and errors.count("\n") == 1 and complaint in errors
+
+
+def test_bad_models_get_one_line_and_exit_code_2(capsys, tmp_path, files):
+    small, text = tmp_path / "small.npz", tmp_path / "text.npz"
+    checkpoint.save(small, model.init_params(num_inputs=6, num_hidden=5, num_outputs=3))
+    text.write_text("no model")
+    for path, complaint in ((small, "784 inputs"), (text, "damaged"), ("absent.npz", "No such")):
+        assert predict.main([str(path), *files]) == 2
+        printed, errors = capsys.readouterr()
+        assert printed == "" and errors.count("\n") == 1 and complaint in errors
