@@ -89,13 +89,14 @@ def wait_for(condition):
 def single(tmp_path_factory):
     """What one process prints, and the parameters that it ends with."""
     path = tmp_path_factory.mktemp("single") / "model.npz"
-    command = [sys.executable, SMALL_RUN, "--learning-rate", "0.005", "--epochs", "3",
+    command = [sys.executable, SMALL_RUN, "--learning-rate", "0.005", "--epochs", "2",
                "--save", path]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return printed.splitlines(), checkpoint.load(path)[0]
 
 
 def assert_same_end(path, expected):
+    """To rounding, after a few batches: with many, a relu's sign can hang on it (see the docs)."""
     params, _ = checkpoint.load(path)
     for param, value in zip(params, expected):
         param, value = param.asnumpy(), value.asnumpy()
@@ -110,8 +111,8 @@ def numbers(lines):
 @pytest.mark.parametrize("num_servers, num_workers", [(1, 2), (2, 3)])
 def test_a_job_computes_what_one_process_does(jobs, single, tmp_path, num_servers, num_workers):
     printed, expected = single
-    path = tmp_path / "model.npz"  # 2000 examples in batches of 64: the last one has 16
-    job = training(num_workers, num_servers, "--epochs", 3, "--save", path)
+    path = tmp_path / "model.npz"  # 2000 examples in batches of 64: the last has 16
+    job = training(num_workers, num_servers, "--epochs", 2, "--save", path)
     code, out, errors = jobs.run(*job)
     assert (code, errors) == (0, "")
     lines = out.splitlines()
@@ -142,7 +143,7 @@ def test_a_job_ends_with_a_process_that_dies(jobs, tmp_path, role):
 def test_a_job_goes_on_to_the_same_end_with_other_workers(jobs, single, tmp_path):
     path = tmp_path / "model.npz"
     assert jobs.run(*training(1, 1, "--epochs", 1, "--save", path))[0] == 0
-    job = training(3, 1, "--epochs", 3, "--resume", path, "--save", path)
+    job = training(3, 1, "--epochs", 2, "--resume", path, "--save", path)
     code, _, errors = jobs.run(*job)
     assert (code, errors) == (0, "")
     assert_same_end(path, single[1])
