@@ -17,6 +17,8 @@ module           what is in it
 ``images``       a user's picture of a digit, brought to MNIST's form
 ``predict``      predictions for pictures and for test digits, and the command line
 ``export``       a saved network as an ONNX file, and the command line
+``distributed``  gradients summed over devices and machines by MXNet's kvstore
+``launch``       jobs of several processes that end together, and the command line
 ``published``    the losses and accuracies that the chapter's authors got
 ``cli``          what the commands share: argument types, exit codes, progress bars
 ``files``        files that are written whole or not at all

@@ -84,7 +84,7 @@ class Workers:
         return self
 
     def __exit__(self, error_type, *_):
-        if error_type is not None:
+        if error_type is not None:  # MXNet's Python has no function for it
             mx.base.check_call(
                 mx.base._LIB.MXKVStoreSetBarrierBeforeExit(self._kvstore.handle, 0)
             )
@@ -148,11 +148,11 @@ class Workers:
         # The kvstore adds float32 numbers, which are exact up to 2**24.
         digits = np.array([(count >> 24, count >> 12 & 0xfff, count & 0xfff) for count in counts])
         array = nd.array(digits, self.contexts[0])
-        self._sum([array, *(nd.zeros_like(array, ctx=ctx) for ctx in self.contexts[1:])])
+        self.sum([array, *(nd.zeros_like(array, ctx=ctx) for ctx in self.contexts[1:])])
         return [(int(a) << 24) + (int(b) << 12) + int(c) for a, b, c in array.asnumpy()]
 
-    def _sum(self, arrays):
-        """Sum arrays, one on each device, over all devices of all workers, in place."""
+    def sum(self, arrays):
+        """Sum arrays, in place: float32 NDArrays of one shape, one on each of the `contexts`."""
         size = arrays[0].size
         if size not in self._keys:
             self._keys[size] = len(self._keys)  # small, since ps-lite multiplies it as an int
@@ -218,5 +218,5 @@ class Replicas:
         loss.copyto(self._losses[0])
         for other in self._losses[1:]:
             other[:] = 0
-        self._workers._sum(self._sums)
+        self._workers.sum(self._sums)
         return self._losses[0].copy()

@@ -32,13 +32,13 @@ __all__ = ["JobError", "Process", "cluster_job", "local_job", "supervise"]
 
 LOOPBACK = "127.0.0.1"
 POLL = 0.05  # seconds between two looks at the processes
-GRACE = 3  # seconds that processes have to end by themselves, before they are killed
+GRACE = 2  # seconds that processes have to end by themselves, before they are killed
 SAVE_GRACE = 10  # seconds that a worker has to finish a batch and to save, when interrupted
 CLUSTERS = {"ssh": "ssh", "slurm": "srun", "mpi": "mpirun", "sge": "qsub"}  # and what they need
 # Variables that processes on other machines are given; those on this machine have them all.
 PASSED_ON = ("MLP_MX_BLAS", "MLP_MX_DATA", "PYTHONPATH")
 # Said by a remote shell: ends its processes when the connection ends, which closes standard input.
-END_WITH_CONNECTION = "(cat; kill -KILL 0) <&0 >/dev/null 2>&1 & exec"
+END_WITH_CONNECTION = "exec 3<&0; (cat <&3; kill -KILL 0) >/dev/null 2>&1 & exec"
 SGE_LOGS = "mlp_mx.sge-logs"  # folder for what processes print there
 PR_SET_PDEATHSIG = 1
 
@@ -110,9 +110,11 @@ class Process:
             how, code = f"was killed by {signal.Signals(-self._code).name}", 128 - self._code
         else:
             how, code = f"ended with exit code {self._code}", self._code
-        reason = self._last_line[len("error: "):] if self._last_line.startswith("error: ") \
-            else self._last_line
-        return JobError(f"{self.name} {how}{reason and ': '}{reason}", code)
+        if self._last_line.startswith("error: "):
+            how += f": {self._last_line[len('error: '):]}"
+        elif self._last_line:
+            how += f"; the last that it said was: {self._last_line}"
+        return JobError(f"{self.name} {how}", code)
 
 
 def _dying_with(parent):
@@ -261,9 +263,15 @@ def _cluster_lines(cluster, command, num_workers, num_servers, hosts, job):
         """Take the place of dmlc_tracker.tracker's, which would start the scheduler."""
         for role, counts in (("server", (0, num_servers)), ("worker", (num_workers, 0))):
             variables = {**job, "DMLC_ROLE": role}
+
+            def record(line, shell, role=role, variables=variables):
+                host = variables.get("DMLC_NODE_HOST")  # where each process is started by itself
+                if host:  # ps-lite listens at addresses, not at names
+                    line = line.replace(f"_HOST={host};", f"_HOST={_ip(host)};", 1)
+                lines.append((role, f"{role} on {host}" if host else f"{role}s", line))
+
             dmlc.subprocess = types.SimpleNamespace(
-                check_call=lambda line, shell: lines.append((role, _place(role, variables), line)),
-                Popen=subprocess.Popen, PIPE=subprocess.PIPE,
+                check_call=record, Popen=subprocess.Popen, PIPE=subprocess.PIPE
             )
             fun_submit(*counts, variables)
 
@@ -279,9 +287,11 @@ def _cluster_lines(cluster, command, num_workers, num_servers, hosts, job):
     return lines
 
 
-def _place(role, variables):
-    host = variables.get("DMLC_NODE_HOST")  # where dmlc_tracker starts each process by itself
-    return f"{role} on {host}" if host else f"{role}s"
+def _ip(host):
+    try:
+        return socket.gethostbyname(host.split("@")[-1])
+    except OSError as error:
+        raise InputError(f"the host {host} has no address: {error.strerror}") from error
 
 
 class _AtOnce:
@@ -349,7 +359,8 @@ def _parser():
         help="let a cluster choose the machines")
     add("--address", metavar="IP", help="where other machines reach this one, with --hosts or "
         "--cluster; by default where its name leads")
-    add("command", nargs="+", metavar="-- COMMAND", help="what to run, on all machines alike")
+    add("command", nargs="+", metavar="COMMAND",
+        help="after --: what to run, for all processes alike")
     return parser
 
 
