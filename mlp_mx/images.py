@@ -22,6 +22,7 @@ BOX = 20  # and of the square in it that a digit is fitted into
 FINE = 4  # samples a pixel, along each axis, for the width of the strokes
 WIDTHS = (1.6, 5.0)  # pixels of that square: thinner strokes are made thicker, thicker ones thinner
 GAP = 0.2  # between parts of one digit, where 1 is its height
+WIDEST = 3  # times as wide as high; no digit of MNIST's test set is more than twice
 WORK = 512  # pixels along the longer side that a picture is reduced to,
 COARSE = 64  # and its background
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
@@ -280,7 +281,11 @@ def _one_digit(mask):
     if np.delete(areas, largest).max(initial=0) > 0.2 * areas[largest]:
         raise ImageError("expected one digit, found several things far from each other; "
                          "crop the picture to one")
-    return mask & (groups == largest)
+    mask &= groups == largest
+    if np.count_nonzero(mask.any(axis=0)) > WIDEST * np.count_nonzero(mask.any(axis=1)):
+        raise ImageError(f"expected one digit, found something more than {WIDEST} times as wide as "
+                         "high; crop the picture to one")
+    return mask
 
 
 def _components(mask):

@@ -123,6 +123,14 @@ def test_a_broken_digit_is_one_and_two_digits_are_refused():
         images.to_mnist(two)
 
 
+def test_to_mnist_refuses_a_line_of_writing():
+    line = np.full((100, 400), 255, np.uint8)
+    line[40:60, 50:350] = 0
+    with pytest.raises(images.ImageError, match="found something more than 3 times as wide"):
+        images.to_mnist(line)
+    images.to_mnist(line.T)  # a 1
+
+
 def test_components_are_those_of_a_flood_fill():
     random = np.random.RandomState(0)
     for share in (0.2, 0.4, 0.5, 0.8):
