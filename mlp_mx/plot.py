@@ -90,7 +90,8 @@ def inputs(originals, images, captions):
         limits = (0, 255) if original.dtype == np.uint8 else (original.min(), original.max())
         _show(left, original, limits)
         _show(right, image, (images.min(), images.max()))
-        left.spines[:].set(visible=True, color="0.8")  # where white paper ends
+        left.spines[:].set_visible(True)  # where white paper ends
+        left.spines[:].set_color("0.8")
         between = -0.21  # on the right one's axes, because the left one's are not always square
         right.text(between, 0.5, "→", transform=right.transAxes, ha="center", va="center")
         right.text(between, -0.08, caption, transform=right.transAxes, ha="center", va="top",
