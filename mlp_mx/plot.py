@@ -349,10 +349,12 @@ def _of_predicted(probabilities, predictions):
 
 
 def _shortened(caption, width=26):
-    """A caption whose every line fits under a pair of images."""
+    """A caption whose every line fits under a pair of images, and can be drawn."""
     half = width // 2
+    lines = ["".join(char if char.isprintable() else "?" for char in line)  # file names have any
+             for line in caption.split("\n")]
     return "\n".join(line if len(line) <= width else f"{line[:half]}…{line[-half:]}"
-                     for line in caption.splitlines())
+                     for line in lines)
 
 
 def _grid(count, columns, side=4 * SIDE / DPI, gap=0.16, under=0.3, right=0):

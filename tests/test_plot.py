@@ -68,6 +68,12 @@ def test_inputs_shows_originals_beside_what_the_network_saw():
     assert len(shortened) < 30 and shortened.startswith("a_name") and shortened.endswith("e.png")
 
 
+def test_inputs_draws_any_file_name():
+    figure = plot.inputs([IMAGES[0]], IMAGES[:1], ["a\udcff\x00$_.png"])
+    figure.draw_without_rendering()
+    assert texts_of(figure.axes[1])[1] == "a??$_.png"
+
+
 @pytest.mark.parametrize("num_epochs", [1, 10, 300])
 def test_learning_curves_plot_what_they_are_given(num_epochs):
     epochs = list(range(num_epochs))
