@@ -90,7 +90,8 @@ def inputs(originals, images, captions):
         limits = (0, 255) if original.dtype == np.uint8 else (original.min(), original.max())
         _show(left, original, limits)
         _show(right, image, (images.min(), images.max()))
-        left.spines[:].set(visible=True, color="0.8")  # where white paper ends
+        left.spines[:].set_visible(True)  # where white paper ends
+        left.spines[:].set_color("0.8")
         between = -0.21  # on the right one's axes, because the left one's are not always square
         right.text(between, 0.5, "→", transform=right.transAxes, ha="center", va="center")
         right.text(between, -0.08, caption, transform=right.transAxes, ha="center", va="top",
@@ -348,10 +349,12 @@ def _of_predicted(probabilities, predictions):
 
 
 def _shortened(caption, width=26):
-    """A caption whose every line fits under a pair of images."""
+    """A caption whose every line fits under a pair of images, and can be drawn."""
     half = width // 2
+    lines = ["".join(char if char.isprintable() else "?" for char in line)  # file names have any
+             for line in caption.split("\n")]
     return "\n".join(line if len(line) <= width else f"{line[:half]}…{line[-half:]}"
-                     for line in caption.splitlines())
+                     for line in lines)
 
 
 def _grid(count, columns, side=4 * SIDE / DPI, gap=0.16, under=0.3, right=0):

@@ -68,6 +68,12 @@ def test_inputs_shows_originals_beside_what_the_network_saw():
     assert len(shortened) < 30 and shortened.startswith("a_name") and shortened.endswith("e.png")
 
 
+def test_inputs_draws_any_file_name():
+    figure = plot.inputs([IMAGES[0]], IMAGES[:1], ["a\udcff\x00$_.png"])
+    figure.draw_without_rendering()
+    assert texts_of(figure.axes[1])[1] == "a??$_.png"
+
+
 @pytest.mark.parametrize("num_epochs", [1, 10, 300])
 def test_learning_curves_plot_what_they_are_given(num_epochs):
     epochs = list(range(num_epochs))
@@ -230,9 +236,8 @@ from mlp_mx import plot
 assert "matplotlib" not in sys.modules
 import matplotlib
 import numpy as np
-def settings():  # but the backend, which to look up imports pyplot
-    return {{name: matplotlib.rcParams[name] for name in matplotlib.rcParams if name != "backend"}}
-before = settings()
+# Not dict(…), which asks for the backend, for which Matplotlib imports pyplot.
+before = matplotlib.rcParams.copy()
 images, classes = np.ones((3, 28, 28)), np.arange(3)
 figures = [
     plot.strip(images, classes, classes[::-1]),
@@ -245,7 +250,7 @@ figures = [
 for figure in figures:
     for suffix in ("png", "svg", "pdf"):
         plot.save(figure, f"{tmp_path}/figure.{{suffix}}")
-assert settings() == before
+assert matplotlib.rcParams.copy() == before
 assert "matplotlib.pyplot" not in sys.modules
 """
     result = python("-W", "error:::mlp_mx", "-c", program)
