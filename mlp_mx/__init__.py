@@ -7,25 +7,29 @@ Its steps, in its order, and where each one lives:
 module           what is in it
 ===============  =============================================================================
 ``runtime``      makes MXNet 1.9.1 import and run well; ``context("auto")``
+``cuda``         what MXNet's GPU wheel needs, and what the cards are
 ``fetch``        the four MNIST files: download, verification, where they are kept
 ``glyphs``       the embedded data set: digits drawn from fonts
 ``data``         ``transform`` and the gluon DataLoaders
 ``model``        ``init_params``, ``relu``, ``softmax``, the losses, ``net``, ``predict``
-``train``        ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``, and the command line
+``train``        ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``
 ``fast``         what stands behind training and evaluation, to make them fast
+``distributed``  one training on several devices or machines, by MXNet's kvstore
+``launch``       starts the processes of such a job, and ends them together
 ``checkpoint``   ``save`` and ``load``, to ``.npz`` and to MXNet's ``.params``
+``keep``         what a run leaves behind: its model, its log, its picture
+``log``          files with one JSON object a line
 ``images``       a user's picture of a digit, brought to MNIST's form
-``predict``      predictions for pictures and for test digits, and the command line
-``export``       a saved network as an ONNX file, and the command line
-``distributed``  gradients summed over devices and machines by MXNet's kvstore
-``launch``       jobs of several processes that end together, and the command line
+``predict``      predictions for pictures and for test digits
+``plot``         pictures: arrays in, figures out
+``export``       a saved network as an ONNX file
 ``published``    the losses and accuracies that the chapter's authors got
-``cli``          what the commands share: argument types, exit codes, progress bars
+``cli``          what the commands share: argument types, exit codes, progress bars, signals
 ``files``        files that are written whole or not at all
 ===============  =============================================================================
 
-``python -m mlp_mx.train`` trains; ``python -m mlp_mx.runtime`` prints what a bug report needs;
-``python -m mlp_mx.glyphs`` draws the embedded data set.
+``train``, ``predict``, ``export``, ``launch``, ``glyphs`` and ``runtime`` are commands, as in
+``python -m mlp_mx.train``; each has ``--help``.
 Importing ``mlp_mx`` itself loads nothing else.
 """
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 
 import tqdm
@@ -19,6 +20,7 @@ __all__ = [
     "steps", "uninterrupted",
 ]
 
+SAME = 1  # seconds for which a second signal counts as the first
 MEANINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
@@ -118,7 +120,7 @@ def steps(iterable, show=True, **options):
 
 @contextlib.contextmanager
 def uninterrupted():
-    """Put Ctrl-C and SIGTERM off to the next of `steps`, or to the end; a second one is at once."""
+    """Put Ctrl-C and SIGTERM off to the next of `steps`, or to the end; not a second one."""
     signals = _Signals.current
     signals.put_off += 1
     try:
@@ -148,8 +150,12 @@ class _Signals:
         return self
 
     def _handle(self, signum, frame):
-        first, self.received = not self.received, signum
-        if first and (self.put_off or _is_inside_mxnet(frame)):
+        now = time.monotonic()
+        if not self.received:
+            self._first = now
+        self.received = signum
+        # Programs such as timeout send the first one twice.
+        if now < self._first + SAME and (self.put_off or _is_inside_mxnet(frame)):
             return
         raise KeyboardInterrupt
 
