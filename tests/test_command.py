@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
 
@@ -107,6 +108,23 @@ def test_ctrl_c_inside_mxnet_waits_for_the_next_step(capsys):
     assert reached == [0, "end", 1, "end", 2, "end"]
     assert capsys.readouterr().err == "interrupted\n"
     assert list(cli.steps(range(3))) == [0, 1, 2]  # it is over
+
+
+def test_a_second_ctrl_c_does_not_wait(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "SAME", 0.05)
+    reached = []
+
+    @cli.command
+    def main(argv):
+        with cli.uninterrupted():
+            for pause in (0, 0.1, 0):
+                os.kill(os.getpid(), signal.SIGINT)
+                reached.append(pause)
+                time.sleep(pause)
+
+    assert main() == 130
+    assert reached == [0, 0.1]
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_closed_pipe_ends_the_run_without_a_traceback(training):
