@@ -11,9 +11,11 @@ not notice when one of them dies, and cannot start its own scheduler on Python 3
 it only says what to run.
 """
 
+import argparse
 import contextlib
 import ctypes
 import importlib
+import ipaddress
 import itertools
 import os
 import re
@@ -83,12 +85,13 @@ class Process:
 
     def _read_errors(self):
         """Pass on what the process says: but not what others have said, nor why it ends."""
-        for line in self._popen.stderr:
-            line = line.decode(errors="replace").rstrip()
-            self._last_line = line or self._last_line
-            first = self._said.setdefault(line, self.name)
-            if first == self.name and not line.startswith("error: "):
-                print(f"{self.name}: {line}", file=sys.stderr, flush=True)
+        with self._popen.stderr as lines:
+            for line in lines:
+                line = line.decode(errors="replace").rstrip()
+                self._last_line = line or self._last_line
+                first = self._said.setdefault(line, self.name)
+                if first == self.name and not line.startswith("error: "):
+                    print(f"{self.name}: {line}", file=sys.stderr, flush=True)
 
     def poll(self):
         """The exit code, negative for a signal, or None while the process runs."""
@@ -96,6 +99,7 @@ class Process:
             self._code = self._popen.poll()
             if self._code is not None:
                 self.signal(signal.SIGKILL)  # to what it has started and left behind
+                self._popen.stdin.close()
         return self._code
 
     def signal(self, number):
@@ -342,6 +346,15 @@ def _wait(processes, seconds):
         time.sleep(POLL)
 
 
+def _ip_address(text):
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected an address such as 192.168.0.1, found {text!r}"
+        ) from None
+
+
 def _parser():
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx.launch",
@@ -353,11 +366,11 @@ def _parser():
         help="processes that train")
     add("-s", "--num-servers", type=cli.integer(1, 1000), default=1, metavar="N",
         help="processes that sum up gradients")
-    add("--hosts", metavar="FILE", help="machines to use, by ssh, one in each line, host or "
+    add("--hosts", type=cli.path, metavar="FILE", help="machines to use, by ssh, one in each line, host or "
         "host:port; with --cluster mpi, mpirun's host file")
     add("--cluster", choices=[name for name in CLUSTERS if name != "ssh"],
         help="let a cluster choose the machines")
-    add("--address", metavar="IP", help="where other machines reach this one, with --hosts or "
+    add("--address", type=_ip_address, metavar="IP", help="where other machines reach this one, with --hosts or "
         "--cluster; by default where its name leads")
     add("command", nargs="+", metavar="COMMAND",
         help="after --: what to run, for all processes alike")
