@@ -7,6 +7,7 @@ memory is taken because a file says so. `load` also reads the ``.params`` files 
 that use MXNet, such as those of gluon's layers.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -19,13 +20,13 @@ import zipfile
 
 import numpy as np
 
-from . import InputError, __version__
-from .files import check_writable, whole_file
+from . import Error, InputError, __version__
+from .files import check_suffix, check_writable, open_regular, whole_file
+from .model import NAMES, shapes
 from .runtime import mx, nd
 
 __all__ = ["CheckpointError", "check_path", "load", "save"]
 
-NAMES = ("W1", "b1", "W2", "b2", "W3", "b3")
 MAX_BYTES = 2 << 30  # of one file; 16 384 hidden units, the most that can be trained, take half
 # What `save` appends to a .params file: this, and the SHA-256 of all that stands before.
 DIGEST_MARK = b"mlp_mx-sha256:"
@@ -55,23 +56,28 @@ def save(path, params, **metadata):
     CheckpointError
         If the path ends otherwise, or cannot be written to.
     """
-    write = _format(path)[0]
     arrays = {name: param.asnumpy() for name, param in zip(NAMES, params)}
     metadata = json.dumps({"mlp_mx": __version__, "mxnet": mx.__version__, **metadata})
-    try:
+    with _one_error():
+        write = FORMATS[check_suffix(path, *FORMATS)][0]
         with whole_file(path) as file:
             write(file, arrays, metadata)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def check_path(path):
     """Raise a `CheckpointError` if a checkpoint cannot be saved at `path`; change nothing."""
-    _format(path)
-    try:
+    with _one_error():
+        check_suffix(path, *FORMATS)
         check_writable(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _one_error():
+    """Let what goes wrong with a file be a `CheckpointError`, whatever it is elsewhere."""
+    try:
+        yield
+    except Error as error:
+        raise CheckpointError(str(error)) from error
 
 
 def load(path, ctx=None):
@@ -105,11 +111,12 @@ def load(path, ctx=None):
     UserWarning
         If a ``.params`` file has no digest, so that damage to its numbers cannot be seen.
     """
-    read = _format(path)[1]
+    with _one_error():
+        read = FORMATS[check_suffix(path, *FORMATS)][1]
     try:
-        if os.path.getsize(path) > MAX_BYTES:
-            raise CheckpointError(f"expected at most {MAX_BYTES} bytes")
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise CheckpointError(f"expected at most {MAX_BYTES} bytes")
             arrays, metadata = read(file)
         _check(arrays)
         metadata = json.loads(metadata)
@@ -127,23 +134,14 @@ def load(path, ctx=None):
     return params, metadata
 
 
-def _format(path):
-    suffix = os.path.splitext(os.fspath(path))[1]
-    if suffix not in FORMATS:
-        raise CheckpointError(f"expected a file name that ends in .npz or .params, found {path}")
-    return FORMATS[suffix]
-
-
 def _check(arrays):
     """Raise an error unless these are the parameters of a network with two hidden layers."""
     if set(arrays) != set(NAMES):
         raise CheckpointError(f"expected the arrays {', '.join(NAMES)}, found {', '.join(arrays)}")
-    shapes = [arrays[name].shape for name in NAMES]
-    (num_inputs, num_hidden), num_outputs = (shapes[0] + (0, 0))[:2], (shapes[5] + (0,))[0]
-    expected = [(num_inputs, num_hidden), (num_hidden,), (num_hidden, num_hidden), (num_hidden,),
-                (num_hidden, num_outputs), (num_outputs,)]
-    if shapes != expected:
-        raise CheckpointError(f"the shapes {shapes} do not fit together as those of a network "
+    found = [arrays[name].shape for name in NAMES]
+    sizes = (*found[0], 0, 0)[:2] + (*found[5], 0)[:1]
+    if found != shapes(*sizes) or min(sizes) < 1:
+        raise CheckpointError(f"the shapes {found} do not fit together as those of a network "
                               "with two hidden layers of one size")
     for name in NAMES:
         if arrays[name].dtype != np.float32:

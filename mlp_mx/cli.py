@@ -27,6 +27,9 @@ MEANINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 class Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, put off until a step was done, so that nothing is left half done."""
 
+    position = None
+    """Where to go on, if whoever was at work has said so."""
+
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the defaults that say something."""
@@ -44,7 +47,11 @@ class ArgumentParser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **kwargs)
 
     def error(self, message):
-        self.exit(2, f"error: {message} (--help lists the options)\n")
+        self.exit(2, f"error: {_one_line(message)} (--help lists the options)\n")
+
+
+def _one_line(message):
+    return " ".join(str(message).splitlines())
 
 
 def _bounded(convert, kind, minimum, maximum):
@@ -80,7 +87,7 @@ def path(text):
 
 
 def check_different(args, *names):
-    """Raise an `InputError` if two of these options, or of the files of one, are the same file."""
+    """Raise an `InputError` if a file of one of these options is another one's, too."""
     files = {}
     for name in names:
         value = getattr(args, name)
@@ -182,6 +189,18 @@ def _show_warning(message, *args, **kwargs):
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
+def _silence_output():
+    """Let standard output go nowhere, so that it does not fail again at exit."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or not a file at all
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _is_lack_of_memory(error):
+    return isinstance(error, MemoryError) or (
+        type(error).__name__ == "MXNetError" and "memory" in str(error).lower())
+
+
 def command(main):
     """Turn what ``main(argv=None)`` raises into one line on standard error and an exit code.
 
@@ -193,6 +212,8 @@ def command(main):
     @functools.wraps(main)
     def run(argv=None):
         signals = _Signals()
+        if hasattr(sys.stdout, "reconfigure"):  # a file's name may hold anything
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with signals, warnings.catch_warnings():
                 warnings.showwarning = _show_warning
@@ -201,15 +222,19 @@ def command(main):
                 sys.stdout.flush()
             return code or 0
         except Error as error:
-            message, code = f"error: {error}", error.exit_code
+            message, code = f"error: {_one_line(error)}", error.exit_code
         except KeyboardInterrupt as stop:
             signum = signals.received or signal.SIGINT
             message, code = "; ".join(filter(None, [MEANINGS[signum], *stop.args])), 128 + signum
         except OSError as error:  # most likely standard output is full, or nobody reads it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor fails again
+            _silence_output()
             if isinstance(error, BrokenPipeError):  # the reader has seen enough, as `head -1` has
                 return 1
-            message, code = f"error: {error}", 1
+            message, code = f"error: {_one_line(error)}", 1
+        except Exception as error:
+            if not _is_lack_of_memory(error):
+                raise
+            message, code = "error: there is not enough memory for this on the device", 1
         print(message, file=sys.stderr)
         return code
 

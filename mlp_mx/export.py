@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from . import Error, InputError, __version__, checkpoint, cli
-from .files import check_writable, whole_file
+from .files import check_suffix, check_writable, whole_file
 
 __all__ = ["to_onnx"]
 
@@ -129,16 +129,12 @@ def _title(metadata):
 def main(argv=None):
     """Write a saved network as an ONNX file."""
     args = _parser().parse_args(argv)
-    if not args.output.endswith(".onnx"):
-        raise InputError(f"expected a file name that ends in .onnx, found {args.output!r}")
-    try:
-        check_writable(args.output)
-        params, metadata = checkpoint.load(args.model)
-        model = to_onnx(params, metadata, args.flat, args.uint8, args.softmax)
-        with whole_file(args.output) as file:
-            file.write(model.SerializeToString(deterministic=True))
-    except OSError as error:
-        raise InputError(f"{args.output} cannot be written: {error.strerror}") from error
+    check_suffix(args.output, ".onnx")
+    check_writable(args.output)
+    params, metadata = checkpoint.load(args.model)
+    model = to_onnx(params, metadata, args.flat, args.uint8, args.softmax)
+    with whole_file(args.output) as file:
+        file.write(model.SerializeToString(deterministic=True))
     print(f"{args.output}: {model.doc_string}")
 
 

@@ -17,6 +17,7 @@ import itertools
 import numpy as np
 
 from . import cli
+from .model import NAMES
 from .runtime import autograd, mx, nd
 
 __all__ = ["Network", "count_correct", "training"]
@@ -61,7 +62,7 @@ class Network:
         self.params = [flat]
         self._values, self._grads = _slices(flat, params), _slices(flat.grad, params)
         autograd.mark_variables(self._values, self._grads)
-        names = ["X", "label", "W1", "b1", "W2", "b2", "W3", "b3"]
+        names = ["X", "label", *NAMES]
         loss = _loss(mx.sym, *map(mx.sym.var, names), **self._sizes)
         self._order = [names.index(name) for name in loss.list_inputs()]
         self._loss = nd.CachedOp(loss, flags=[("static_alloc", True)])

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and files that are read without waiting."""
 
 import contextlib
 import errno
@@ -6,7 +6,13 @@ import os
 import stat
 import tempfile
 
-__all__ = ["check_writable", "whole_file"]
+from . import Error, InputError
+
+__all__ = ["WriteError", "check_suffix", "check_writable", "open_regular", "whole_file"]
+
+
+class WriteError(Error):
+    """A file could not be written; what was there before is still there."""
 
 
 @contextlib.contextmanager
@@ -26,14 +32,20 @@ def whole_file(path):
 
     Raises
     ------
-    OSError
+    WriteError
         If the path is a folder, a device or the like, or cannot be written to.
     """
-    path = os.path.realpath(path)
+    try:
+        with _replacement(os.path.realpath(path)) as file:
+            yield file
+    except OSError as error:
+        raise WriteError(_unwritable(path, error)) from error
+
+
+@contextlib.contextmanager
+def _replacement(path):
     mode = _mode(path)
-    handle, temporary = tempfile.mkstemp(
-        prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path)
-    )
+    handle, temporary = tempfile.mkstemp(prefix=".mlp_mx-", dir=os.path.dirname(path))
     try:
         with open(handle, "wb") as file:
             yield file
@@ -42,16 +54,24 @@ def whole_file(path):
         os.chmod(temporary, mode)  # mkstemp's files are for their owner alone
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise
 
 
 def check_writable(path):
-    """Raise the `OSError` that `whole_file` would raise at its beginning; change nothing."""
-    path = os.path.realpath(path)
-    _mode(path)
-    with tempfile.TemporaryFile(dir=os.path.dirname(path)):
-        pass
+    """Raise an `InputError` if `whole_file` would fail at its beginning; change nothing."""
+    try:
+        real = os.path.realpath(path)
+        _mode(real)
+        with tempfile.TemporaryFile(dir=os.path.dirname(real)):
+            pass
+    except OSError as error:
+        raise InputError(_unwritable(path, error)) from error
+
+
+def _unwritable(path, error):
+    return f"{path} cannot be written: {error.strerror or error}"
 
 
 def _mode(path):
@@ -62,8 +82,42 @@ def _mode(path):
         umask = os.umask(0)
         os.umask(umask)
         return 0o666 & ~umask
+    _check_regular(path, mode)
+    return stat.S_IMODE(mode)
+
+
+def _check_regular(path, mode):
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "Not a regular file", path)
-    return stat.S_IMODE(mode)
+
+
+def open_regular(path):
+    """Open a file for reading, but no pipe and no device, which might never end.
+
+    Returns
+    -------
+    binary file
+
+    Raises
+    ------
+    OSError
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    try:
+        _check_regular(path, os.fstat(file.fileno()).st_mode)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def check_suffix(path, *allowed):
+    """The end of a file's name, in small letters; an `InputError` if it is not one of those."""
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    if suffix not in allowed:
+        *others, last = allowed
+        names = f"{', '.join(others)} or {last}" if others else last
+        raise InputError(f"expected a file name that ends in {names}, found {os.fspath(path)!r}")
+    return suffix

@@ -10,6 +10,7 @@ what makes it white, so that stroke weight and blur are an offset and a factor.
 """
 
 import gzip
+import io
 import os
 import pathlib
 import struct
@@ -19,7 +20,7 @@ import warnings
 import numpy as np
 
 from . import Error, InputError, cli, fetch
-from .files import whole_file
+from .files import WriteError, check_suffix, check_writable, whole_file
 
 __all__ = ["contact_sheet", "generate", "load", "write_mnist_files"]
 
@@ -266,14 +267,17 @@ def load(data_dir=None, progress=False):
         return _read(path)
     except Exception:  # it is absent, or damaged in one of the many ways of a ZIP archive
         splits = {split: generate(split, progress=progress) for split in SIZES}
+    archive = io.BytesIO()  # a ZipFile that is left on a full disk complains to standard error
+    np.savez(archive, **{f"{split}_{kind}": array for split, arrays in splits.items()
+                         for kind, array in zip(("images", "labels"), arrays)})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
-            np.savez(file, **{f"{split}_{kind}": array for split, arrays in splits.items()
-                              for kind, array in zip(("images", "labels"), arrays)})
-    except OSError as error:
-        warnings.warn(f"glyphs cannot be kept in {folder} ({error.strerror}), and will be drawn "
-                      "anew each time", stacklevel=2)
+            file.write(archive.getbuffer())
+    except (OSError, WriteError) as error:
+        reason = getattr(error, "strerror", None) or error
+        warnings.warn(f"glyphs cannot be kept in {folder} ({reason}), and will be drawn anew each "
+                      "time", stacklevel=2)
     return splits["train"], splits["test"]
 
 
@@ -318,7 +322,9 @@ def write_mnist_files(folder, splits):
     Raises
     ------
     InputError
-        If a file has one of the names and other content, or the folder cannot be written to.
+        If a file has one of the names and other content, or the folder cannot be made or read.
+    mlp_mx.files.WriteError
+        If a file cannot be written.
     """
     folder = pathlib.Path(folder).expanduser()
     contents = [_mnist_format(array) for split in splits for array in split]
@@ -328,11 +334,11 @@ def write_mnist_files(folder, splits):
         for path, content in zip(paths, contents):
             if path.exists() and path.read_bytes() != content:
                 raise InputError(f"{path} exists, and may be MNIST's own; name another folder")
-        for path, content in zip(paths, contents):
-            with whole_file(path) as file:
-                file.write(content)
     except OSError as error:
         raise InputError(f"{folder} cannot be written to: {error.strerror}") from error
+    for path, content in zip(paths, contents):
+        with whole_file(path) as file:
+            file.write(content)
 
 
 def _mnist_format(array):
@@ -359,17 +365,14 @@ def _parser():
 def main(argv=None):
     """Draw a contact sheet, and write the data set for other programs if asked to."""
     args = _parser().parse_args(argv)
-    if not args.sheet.endswith(".png"):
-        raise InputError(f"expected a file name that ends in .png, found {args.sheet!r}")
+    check_suffix(args.sheet, ".png")
+    check_writable(args.sheet)
     splits = load(args.data_dir, progress=True)
     from matplotlib.image import imsave
 
-    try:
-        sheet = contact_sheet(*splits[list(SIZES).index(args.split)])
-        with whole_file(args.sheet) as file:
-            imsave(file, sheet, cmap="gray", format="png")
-    except OSError as error:
-        raise InputError(f"{args.sheet} cannot be written: {error.strerror}") from error
+    sheet = contact_sheet(*splits[list(SIZES).index(args.split)])
+    with whole_file(args.sheet) as file:
+        imsave(file, sheet, cmap="gray", format="png")
     print(f"{args.sheet}: the first 20 of each digit, {args.split}")
     if args.write is not None:
         write_mnist_files(args.write, splits)

@@ -4,8 +4,9 @@ import os
 import tempfile
 import warnings
 
-from . import Error, InputError, checkpoint, plot, published
-from .log import Log, LogError
+from . import Error, checkpoint, plot, published
+from .files import WriteError
+from .log import Log
 
 __all__ = ["Keeper"]
 
@@ -39,12 +40,12 @@ class Keeper:
         self._path = path
         self._every = every
         self._log = Log(log_path) if log_path is not None else None
+        self._saved = None  # the last path and position
+        self._records = []
 
     def begin(self, params, metadata):
         """Name the parameters to save, NDArrays that training changes, and the run's settings."""
         self._params, self._metadata = params, metadata
-        self._saved = None  # the last path and position
-        self._records = []
 
     def epoch(self, record, position):
         """Log an epoch, and save after it if it is time to; what goes wrong is only a warning.
@@ -63,11 +64,13 @@ class Keeper:
                 self._log.append(**self._metadata)
             if self._path is not None and position["epoch"] % self._every == 0:
                 self._save(self._path, position)
-        except (LogError, checkpoint.CheckpointError) as error:
+        except (WriteError, checkpoint.CheckpointError) as error:
             warnings.warn(f"after epoch {record['epoch']}, {error}", stacklevel=2)
 
     def finish(self, position):
-        """Draw, and save what is not saved yet, if need be in a folder for temporary files.
+        """Save and log what is not saved and logged yet, and draw.
+
+        Where the model cannot be saved, it is saved in a folder for temporary files.
 
         Returns
         -------
@@ -79,30 +82,47 @@ class Keeper:
         Error
             If something could not be written where it should be.
         """
-        try:
-            if self._path is not None and self._saved != (self._path, position):
-                self._save(self._path, position)
-        except checkpoint.CheckpointError as error:
-            spare = os.path.join(tempfile.mkdtemp(prefix="mlp_mx-"), os.path.basename(self._path))
-            self._save(spare, position)
-            raise Error(f"{error}; the model is saved as {spare}") from error
-        if self._plot_path is not None and self._records:
-            self._draw()
-        if self._log:
-            self._log.flush()
+        problems = []
+        for step in (lambda: self._save_somewhere(position), self._flush, self._draw):
+            try:
+                step()
+            except Error as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
         return "" if self._path is None else f"saved as {self._path}"
 
     def _save(self, path, position):
         checkpoint.save(path, self._params, **self._metadata, position=position)
         self._saved = path, position
 
+    def _save_somewhere(self, position):
+        if self._path is None or self._saved == (self._path, position):
+            return
+        try:
+            self._save(self._path, position)
+        except checkpoint.CheckpointError as error:
+            suffix = os.path.splitext(self._path)[1]
+            try:
+                spare = os.path.join(tempfile.mkdtemp(prefix="mlp_mx-"), f"model{suffix}")
+                self._save(spare, position)
+            except (OSError, checkpoint.CheckpointError) as another:
+                raise Error(f"{error}, and {another}: the model is lost") from error
+            raise Error(f"{error}; the model is saved as {spare}") from error
+
+    def _flush(self):
+        if self._log:
+            self._log.flush()
+
     def _draw(self):
+        if self._plot_path is None:
+            return
+        if not self._records:
+            warnings.warn(f"{self._plot_path} is not drawn, as no epoch was completed")
+            return
         curves = {name: [record[name] for record in self._records] for name in self._records[0]}
         figure = plot.learning_curves(
             curves["epoch"], curves["loss"], curves["train_accuracy"], curves["test_accuracy"],
             published.RUNS if self._metadata["dataset"] == "MNIST" else None,
         )
-        try:
-            plot.save(figure, self._plot_path)
-        except InputError as error:  # it could be written when the run began
-            raise Error(str(error)) from error
+        plot.save(figure, self._plot_path)

@@ -81,17 +81,26 @@ class Process:
             start_new_session=True, preexec_fn=_dying_with(os.getpid()),
         )
         self._relay = threading.Thread(target=self._read_errors, daemon=True)
+
+    def listen(self):
+        """Pass on what it says; after all are started, since threads and forks disagree."""
         self._relay.start()
 
     def _read_errors(self):
-        """Pass on what the process says: but not what others have said, nor why it ends."""
+        reason = None  # an error that may be what the process ends with, and then is `error`'s
         with self._popen.stderr as lines:
             for line in lines:
+                self._say(reason)
                 line = line.decode(errors="replace").rstrip()
                 self._last_line = line or self._last_line
-                first = self._said.setdefault(line, self.name)
-                if first == self.name and not line.startswith("error: "):
-                    print(f"{self.name}: {line}", file=sys.stderr, flush=True)
+                reason = line if line.startswith("error: ") else self._say(line)
+        if self._popen.wait() == 0:
+            self._say(reason)
+
+    def _say(self, line):
+        """Print a line, unless another process of the job has said it before."""
+        if line is not None and self._said.setdefault(line, self.name) == self.name:
+            print(f"{self.name}: {line}", file=sys.stderr, flush=True)
 
     def poll(self):
         """The exit code, negative for a signal, or None while the process runs."""
@@ -111,7 +120,9 @@ class Process:
         """A `JobError` that says how the process has ended."""
         self._relay.join(timeout=1)
         if self._code < 0:
-            how, code = f"was killed by {signal.Signals(-self._code).name}", 128 - self._code
+            how, code = f"was killed by signal {-self._code}", 128 - self._code
+            with contextlib.suppress(ValueError):  # a real-time signal, which has no name
+                how = f"was killed by {signal.Signals(-self._code).name}"
         else:
             how, code = f"ended with exit code {self._code}", self._code
         if self._last_line.startswith("error: "):
@@ -323,6 +334,8 @@ def supervise(processes):
         In a command, at Ctrl-C or SIGTERM, after the first worker had a while to save.
     """
     workers = [process for process in processes if process.role == "worker"]
+    for process in processes:
+        process.listen()
     try:
         for _ in cli.steps(itertools.repeat(None), show=False):
             for process in processes:
@@ -366,12 +379,12 @@ def _parser():
         help="processes that train")
     add("-s", "--num-servers", type=cli.integer(1, 1000), default=1, metavar="N",
         help="processes that sum up gradients")
-    add("--hosts", type=cli.path, metavar="FILE", help="machines to use, by ssh, one in each line, host or "
-        "host:port; with --cluster mpi, mpirun's host file")
+    add("--hosts", type=cli.path, metavar="FILE", help="machines to use, by ssh, one in each line, "
+        "host or host:port; with --cluster mpi, mpirun's host file")
     add("--cluster", choices=[name for name in CLUSTERS if name != "ssh"],
         help="let a cluster choose the machines")
-    add("--address", type=_ip_address, metavar="IP", help="where other machines reach this one, with --hosts or "
-        "--cluster; by default where its name leads")
+    add("--address", type=_ip_address, metavar="IP", help="where other machines reach this one, "
+        "with --hosts or --cluster; by default where its name leads")
     add("command", nargs="+", metavar="COMMAND",
         help="after --: what to run, for all processes alike")
     return parser

@@ -3,14 +3,10 @@
 import json
 import os
 
-from . import Error, InputError
-from .files import check_writable
+from . import InputError
+from .files import WriteError, check_writable, open_regular
 
-__all__ = ["Log", "LogError", "read"]
-
-
-class LogError(Error):
-    """Lines that could not be written yet."""
+__all__ = ["Log", "read"]
 
 
 class Log:
@@ -41,7 +37,7 @@ class Log:
             else:
                 check_writable(path)
         except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}") from error
+            raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
     def append(self, **record):
         """Add a line with whatever JSON can hold; see `flush`."""
@@ -53,7 +49,7 @@ class Log:
 
         Raises
         ------
-        LogError
+        mlp_mx.files.WriteError
             If the disk is still full, for example. The next call tries again.
         """
         if not self._unwritten:
@@ -63,7 +59,7 @@ class Log:
                 while self._unwritten:
                     self._unwritten = self._unwritten[file.write(self._unwritten):]
         except OSError as error:
-            raise LogError(f"{self.path} cannot be written: {error.strerror}") from error
+            raise WriteError(f"{self.path} cannot be written: {error.strerror}") from error
 
 
 def read(path):
@@ -79,7 +75,7 @@ def read(path):
         If the file cannot be read, or has something else in it.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return _parse(file.read(), path)[0]
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
@@ -93,7 +89,7 @@ def _parse(content, path):
             record = json.loads(line)
             if not isinstance(record, dict):
                 raise ValueError
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter of lists in lists in lists
             if line.endswith(b"\n") or not line.startswith(b"{"):
                 raise InputError(f"{path} is no log of this package: expected one JSON object a "
                                  f"line, found {line[:40]!r}; name another file") from None

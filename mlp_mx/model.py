@@ -5,8 +5,11 @@ import numpy as np
 from .runtime import mx, nd
 
 __all__ = [
-    "cross_entropy", "init_params", "net", "predict", "relu", "softmax", "softmax_cross_entropy",
+    "NAMES", "cross_entropy", "init_params", "net", "predict", "relu", "shapes", "softmax",
+    "softmax_cross_entropy",
 ]
+
+NAMES = ("W1", "b1", "W2", "b2", "W3", "b3")  # of the parameters, in their order
 
 
 def init_params(
@@ -31,19 +34,25 @@ def init_params(
     Returns
     -------
     list of NDArray, float32
-        ``[W1, b1, W2, b2, W3, b3]`` of shapes (num_inputs, num_hidden), (num_hidden,),
-        (num_hidden, num_hidden), (num_hidden,), (num_hidden, num_outputs) and (num_outputs,).
+        ``[W1, b1, W2, b2, W3, b3]``, of the shapes that `shapes` gives.
     """
     random = np.random.RandomState(seed)
-    shapes = [
+    params = [
+        nd.array(random.normal(0, weight_scale, shape), ctx or mx.cpu())
+        for shape in shapes(num_inputs, num_hidden, num_outputs)
+    ]
+    for param in params:
+        param.attach_grad()
+    return params
+
+
+def shapes(num_inputs=784, num_hidden=256, num_outputs=10):
+    """The shapes of W1, b1, W2, b2, W3 and b3: (inputs, outputs) and (outputs,) of each layer."""
+    return [
         (num_inputs, num_hidden), (num_hidden,),
         (num_hidden, num_hidden), (num_hidden,),
         (num_hidden, num_outputs), (num_outputs,),
     ]
-    params = [nd.array(random.normal(0, weight_scale, shape), ctx or mx.cpu()) for shape in shapes]
-    for param in params:
-        param.attach_grad()
-    return params
 
 
 def relu(X):

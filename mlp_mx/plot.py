@@ -5,22 +5,21 @@ Wrong predictions are told by their words as well as by their colour, and the co
 Okabe and Ito, which the colour-blind can tell apart.
 """
 
-import os
-
 import numpy as np
 
 from . import InputError
-from .files import check_writable, whole_file
+from .files import check_suffix, check_writable, whole_file
 
 __all__ = [
-    "check_path", "confusion_matrix", "first_layer", "inputs", "learning_curves", "mistakes",
-    "save", "strip",
+    "check_count", "check_path", "confusion_matrix", "first_layer", "inputs", "learning_curves",
+    "mistakes", "save", "strip",
 ]
 
 BLUE, ORANGE, VERMILION = "#0072B2", "#E69F00", "#D55E00"
 SIDE = 28  # pixels of an image
 COLUMNS = 10  # digits in a row
 DPI = 150  # of PNG files
+MOST = 1000  # digits in a figure; Matplotlib ends at 65 535 pixels
 # What `save` leaves out of each kind of file, so that the same picture makes the same bytes.
 DATES = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
@@ -47,6 +46,7 @@ def strip(images, predictions, labels=None):
         If the shapes do not fit, or there is no image.
     """
     images = _as_images(images)
+    check_count(len(images))
     predictions = _as_classes(predictions, len(images), "predictions")
     labels = predictions if labels is None else _as_classes(labels, len(images), "labels")
     captions = [f"{prediction}" if prediction == label else f"{prediction}, is {label}"
@@ -76,6 +76,7 @@ def inputs(originals, images, captions):
         If the shapes or lengths do not fit, or there is no image.
     """
     images = _as_images(images)
+    check_count(len(images))
     if not len(originals) == len(captions) == len(images):
         raise InputError(f"expected as many originals and captions as images, {len(images)}; "
                          f"found {len(originals)} and {len(captions)}")
@@ -218,7 +219,7 @@ def mistakes(images, labels, predictions, probabilities, count=20):
     labels = _as_classes(labels, len(images), "labels")
     predictions = _as_classes(predictions, len(images), "predictions")
     probabilities = _of_predicted(np.asarray(probabilities), predictions)
-    _check_count(count)
+    check_count(count)
     wrong = np.flatnonzero(predictions != labels)
     surest = wrong[np.argsort(-probabilities[wrong], kind="stable")][:count]
     captions = [f"{predictions[i]} ({100 * probabilities[i]:.0f} %), is {labels[i]}"
@@ -253,7 +254,7 @@ def first_layer(W1, count=64):
     if W1.ndim != 2 or W1.shape[0] != SIDE * SIDE or not W1.size:
         raise InputError(f"expected weights of shape ({SIDE * SIDE}, num_hidden), "
                          f"found {W1.shape}")
-    _check_count(count)
+    check_count(count)
     largest = np.argsort(-np.linalg.norm(W1, axis=0), kind="stable")[:count]
     images = W1.T[largest].reshape(-1, SIDE, SIDE)
     limit = np.quantile(abs(images), 0.995) or 1  # lest a few weights make all others pale
@@ -270,11 +271,8 @@ def first_layer(W1, count=64):
 
 def check_path(path):
     """Raise an `InputError` if a figure cannot be saved at `path`; change nothing."""
-    _suffix(path)
-    try:
-        check_writable(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    check_suffix(path, *DATES)
+    check_writable(path)
 
 
 def save(figure, path):
@@ -289,28 +287,16 @@ def save(figure, path):
     Raises
     ------
     InputError
-        If the path ends otherwise, or cannot be written to.
+        If the path ends otherwise.
+    mlp_mx.files.WriteError
+        If it cannot be written to.
     """
     import matplotlib
 
-    suffix = _suffix(path)
-    try:
-        # The salt, for the time of writing, keeps random names out of SVG files.
-        with whole_file(path) as file, matplotlib.rc_context({"svg.hashsalt": "mlp_mx"}):
-            figure.savefig(file, format=suffix[1:], dpi=DPI, metadata=DATES[suffix])
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _suffix(path):
-    suffix = os.path.splitext(os.fspath(path))[1].lower()
-    if suffix not in DATES:
-        raise InputError(f"expected a file name that ends in .png, .svg or .pdf, found {path}")
-    return suffix
-
-
-def _unwritable(path, error):
-    return InputError(f"{path} cannot be written: {error.strerror or error}")
+    suffix = check_suffix(path, *DATES)
+    # The salt, for the time of writing, keeps random names out of SVG files.
+    with whole_file(path) as file, matplotlib.rc_context({"svg.hashsalt": "mlp_mx"}):
+        figure.savefig(file, format=suffix[1:], dpi=DPI, metadata=DATES[suffix])
 
 
 def _as_images(images):
@@ -321,9 +307,10 @@ def _as_images(images):
     return images
 
 
-def _check_count(count):
-    if count < 1:
-        raise InputError(f"expected a count of 1 or more, found {count}")
+def check_count(count):
+    """Raise an `InputError` if a figure cannot show so many digits."""
+    if not 1 <= count <= MOST:
+        raise InputError(f"expected 1 to {MOST} digits to draw, found {count}")
 
 
 def _as_classes(classes, count, name, num_classes=None):

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from . import InputError, checkpoint, cli, data, images, model, runtime
+from . import InputError, checkpoint, cli, data, images, model, plot, runtime
 from .runtime import nd
 
 __all__ = ["probabilities"]
@@ -64,8 +64,6 @@ def _parser():
 
 def _check(args):
     """Refuse options that make no sense together, and files that cannot be written."""
-    from . import plot
-
     if args.image:
         for option in ("samples", "seed", "dataset", "data_dir"):
             if getattr(args, option) is not None:
@@ -78,6 +76,7 @@ def _check(args):
     for path in (args.plot, args.show_input):
         if path is not None:
             plot.check_path(path)
+            plot.check_count(len(args.image) or args.samples or SAMPLES)
 
 
 def _load_network(path, ctx):
@@ -123,8 +122,6 @@ def _predict_test_digits(args, params, dataset):
 
 def _draw(args, digits, predictions, labels=None):
     if args.plot is not None:
-        from . import plot
-
         plot.save(plot.strip(digits, np.array(predictions), labels), args.plot)
 
 
@@ -175,12 +172,10 @@ def _predict_pictures(args, params, dataset):
 
 def _thumbnail(picture):
     step = -(-max(picture.shape) // PICTURE_SIDE)
-    return picture[::step, ::step]
+    return picture[::step, ::step].copy()  # which does not keep the rest in memory
 
 
 def _draw_pictures(args, paths, pictures, digits, results):
-    from . import plot
-
     _draw(args, np.stack(digits), [result["digit"] for result in results])
     if args.show_input is not None:
         captions = [f"{_printable(os.path.basename(path))}\n{result['digit']} "

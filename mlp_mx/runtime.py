@@ -74,9 +74,9 @@ def load():
     if "bool" not in vars(np):
         np.bool = bool
     load_mkl()
-    if cuda.installed_wheel() in cuda.WHEELS:
-        cuda.load_libraries()
     try:
+        if cuda.installed_wheel() in cuda.WHEELS:
+            cuda.load_libraries()
         with warnings.catch_warnings(), _environment(OPENBLAS_CORETYPE=blas_kernel()):
             warnings.simplefilter("ignore")  # MXNet's use of what NumPy and Python deprecated since
             return importlib.import_module("mxnet")
@@ -297,6 +297,13 @@ def _blas_in_use(mx):
         )
 
 
+def _version(distribution):
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
 def describe():
     """What a bug report needs to say about this machine.
 
@@ -310,7 +317,7 @@ def describe():
         "Python": f"{platform.python_version()} ({sys.executable})",
         "system": platform.platform(),
         "NumPy": np.__version__,
-        "Matplotlib": importlib.metadata.version("matplotlib"),
+        "Matplotlib": _version("matplotlib"),
     }
     try:
         mx = load()

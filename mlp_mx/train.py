@@ -13,7 +13,8 @@ from . import (
 from .runtime import autograd, nd
 
 __all__ = [
-    "DivergenceError", "Epoch", "Position", "SGD", "evaluate_accuracy", "fit", "train_epoch",
+    "DivergenceError", "Epoch", "Losses", "Position", "SGD", "evaluate_accuracy", "fit",
+    "train_epoch",
 ]
 
 # Batches whose losses are read from the device at once. Reading each would make the Python thread
@@ -135,6 +136,8 @@ def train_epoch(
     ------
     DivergenceError
         If the loss of a batch is not finite, or a parameter after the last batch.
+    ValueError
+        If there is no example.
     """
     if hasattr(train_data, "set_epoch"):
         train_data.set_epoch(epoch)
@@ -286,7 +289,7 @@ def _parser():
         "must be as they were, but --epochs may be more")
     add("--log", type=cli.path, metavar="PATH", help="file to add one JSON line an epoch to")
     add("--plot", type=cli.path, metavar="PATH",
-        help="file to draw the learning curves to, .png, .svg or .pdf")
+        help="file to draw the learning curves of this run to, .png, .svg or .pdf")
     add("--kvstore", choices=distributed.KVSTORES, help="who sums up the gradients: device, for "
         "several devices; dist_sync, for the processes of python -m mlp_mx.launch")
     add("--no-progress", action="store_true", help="no progress bar, even on a terminal")
@@ -305,14 +308,19 @@ def _start(args, settings, ctx):
                  for name, value in settings.items() if saved.get(name) != value]
     if differing:
         raise InputError(f"--resume {args.resume}: {', '.join(differing)}; give the same options")
-    if "position" not in saved:
+    expected = model.shapes(num_hidden=args.num_hidden)
+    try:
+        position = Position(**saved["position"])
+        last = Epoch(*(saved[name] for name in Epoch._fields)) if position.epoch else None
+        whole = position >= Position() and [param.shape for param in params] == expected
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
         raise InputError(f"--resume {args.resume}: expected a model that --save has saved, found "
                          "one that does not say where its training ended")
-    position = Position(**saved["position"])
     if position > Position(args.epochs):
         raise InputError(f"--resume {args.resume}: its training is in epoch {position.epoch}, and "
                          f"--epochs is {args.epochs}; ask for more")
-    last = Epoch(*(saved[name] for name in Epoch._fields)) if position.epoch else None
     return params, position, last
 
 

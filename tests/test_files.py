@@ -5,7 +5,8 @@ import stat
 
 import pytest
 
-from mlp_mx.files import whole_file
+from mlp_mx import InputError
+from mlp_mx.files import WriteError, check_suffix, open_regular, whole_file
 
 
 def write(path, content):
@@ -50,6 +51,28 @@ def test_whole_file_keeps_permissions_and_follows_links(tmp_path):
 def test_whole_file_replaces_no_device_and_no_folder(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(OSError):
+        with pytest.raises(WriteError, match="cannot be written"):
             write(path, b"content")
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_whole_file_takes_the_longest_name_that_a_folder_takes(tmp_path):
+    path = tmp_path / ("n" * 255)
+    write(path, b"content")
+    assert path.read_bytes() == b"content"
+
+
+def test_open_regular_reads_files_and_does_not_wait_for_others(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    os.mkfifo(tmp_path / "pipe")
+    with open_regular(tmp_path / "file") as file:
+        assert file.read() == b"content"
+    for name in ("pipe", "", "absent"):
+        with pytest.raises(OSError):
+            open_regular(tmp_path / name)
+
+
+def test_check_suffix_says_what_was_expected():
+    assert check_suffix("A.NPZ", ".npz", ".params") == ".npz"
+    with pytest.raises(InputError, match="ends in .png, .svg or .pdf, found 'a.gif'"):
+        check_suffix("a.gif", ".png", ".svg", ".pdf")

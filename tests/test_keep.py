@@ -1,7 +1,6 @@
 """What a run keeps where the disk is full."""
 
 import contextlib
-import errno
 import pathlib
 import re
 import tempfile
@@ -9,6 +8,7 @@ import tempfile
 import pytest
 
 from mlp_mx import Error, checkpoint, keep, log, model
+from mlp_mx.files import WriteError
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def disk(monkeypatch):
     @contextlib.contextmanager
     def whole_file(path):
         if pathlib.Path(path).parent == state["full"]:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise WriteError(f"{path} cannot be written: No space left on device")
         with write(path) as file:
             yield file
 

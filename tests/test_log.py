@@ -6,6 +6,7 @@ import os
 import pytest
 
 from mlp_mx import InputError, log
+from mlp_mx.files import WriteError
 
 
 def test_log_reads_back_what_was_added(tmp_path):
@@ -31,7 +32,9 @@ def test_log_goes_on_after_a_cut_at_any_place(tmp_path, cut):
     assert [json.loads(line) for line in path.read_text().splitlines()] == [*kept, {"epoch": 2}]
 
 
-@pytest.mark.parametrize("content", [b"notes", b"notes\n{}\n", b"[1]\n", b"{}\nnotes", b"\xff\n"])
+@pytest.mark.parametrize("content", [
+    b"notes", b"notes\n{}\n", b"[1]\n", b"{}\nnotes", b"\xff\n", b"[" * 100000 + b"\n",
+])
 def test_log_leaves_other_files_alone(tmp_path, content):
     path = tmp_path / "other"
     path.write_bytes(content)
@@ -54,7 +57,7 @@ def test_log_writes_later_what_a_full_disk_refused(tmp_path, monkeypatch):
     history = log.Log(folder / "log")
     history.append(epoch=0)
     folder.rename(tmp_path / "elsewhere")
-    with pytest.raises(log.LogError, match="cannot be written: No such file"):
+    with pytest.raises(WriteError, match="cannot be written: No such file"):
         history.append(epoch=1)
     (tmp_path / "elsewhere").rename(folder)
     history.append(epoch=2)

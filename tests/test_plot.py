@@ -8,7 +8,8 @@ import matplotlib.colors
 import numpy as np
 import pytest
 
-from mlp_mx import InputError, plot, published
+from mlp_mx import Error, InputError, plot, published
+from mlp_mx.files import WriteError
 
 RANDOM = np.random.RandomState(0)
 IMAGES = RANDOM.randint(0, 256, (12, 28, 28)).astype(np.uint8)
@@ -179,7 +180,7 @@ def test_save_that_fails_leaves_what_was_there(tmp_path):
 
     path = tmp_path / "picture.png"
     path.write_bytes(b"old")
-    with pytest.raises(InputError, match="picture.png cannot be written: No space left on device"):
+    with pytest.raises(WriteError, match="picture.png cannot be written: No space left on device"):
         plot.save(types.SimpleNamespace(savefig=savefig), path)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["picture.png"]
 
@@ -194,7 +195,7 @@ def test_check_path_and_save_refuse_the_same(tmp_path, name, message):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InputError, match=message):
         plot.check_path(tmp_path / name)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(Error, match=message):
         plot.save(plot.strip(IMAGES, PREDICTIONS), tmp_path / name)
     assert os.listdir(tmp_path) == ["folder.png"]
 
@@ -219,10 +220,10 @@ def test_check_path_changes_nothing(tmp_path):
     (lambda: plot.confusion_matrix([0, 1], [0]), r"predictions of shape \(2,\)"),
     (lambda: plot.mistakes(IMAGES, LABELS, PREDICTIONS, np.ones((3, 10))), "probabilities.*3, 10"),
     (lambda: plot.mistakes(IMAGES, LABELS, PREDICTIONS, np.ones((12, 9))), "from 0 to 8"),
-    (lambda: plot.mistakes(IMAGES, LABELS, PREDICTIONS, np.ones(12), 0), "count of 1 or more"),
+    (lambda: plot.mistakes(IMAGES, LABELS, PREDICTIONS, np.ones(12), 0), "1 to 1000 digits"),
     (lambda: plot.first_layer(np.ones((256, 10))), r"\(784, num_hidden\), found \(256, 10\)"),
     (lambda: plot.first_layer(np.ones((784, 0))), r"found \(784, 0\)"),
-    (lambda: plot.first_layer(np.ones((784, 9)), 0), "count of 1 or more, found 0"),
+    (lambda: plot.first_layer(np.ones((784, 9)), 0), "1 to 1000 digits to draw, found 0"),
 ])
 def test_arguments_that_do_not_fit_are_named(draw, message):
     with pytest.raises(InputError, match=message):
