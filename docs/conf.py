@@ -17,6 +17,7 @@ extensions = [
 exclude_patterns = ["_build"]
 default_role = "py:obj"
 autodoc_member_order = "bysource"
+napoleon_use_param = napoleon_use_rtype = False  # else the words of a shape are taken for links
 html_theme_options = {"description": "Multilayer perceptrons from scratch, in MXNet, today"}
 # The commands whose --help the pages show: with the Python that builds them, 90 characters wide.
 os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
