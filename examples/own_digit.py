@@ -6,6 +6,8 @@ Runs from anywhere: python examples/own_digit.py --image photo.jpg --epochs 3
 """
 
 import argparse
+import os
+import tempfile
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,7 +27,7 @@ if arguments.image is None:
     pen = ImageDraw.Draw(sheet)
     pen.arc((150, 60, 240, 150), 200, 90, "navy", width=12)
     pen.arc((140, 138, 245, 245), 270, 160, "navy", width=12)
-    arguments.image = "three.png"
+    arguments.image = os.path.join(tempfile.mkdtemp(), "three.png")
     sheet.save(arguments.image)
 
 picture = images.read(arguments.image)

@@ -106,7 +106,7 @@ def bar(iterable=None, show=True, **options):
     **options
         For `tqdm.tqdm`.
     """
-    disable = None if show else True  # None: unless the stream is a terminal
+    disable = None if show and sys.stderr else True  # None: unless the stream is a terminal
     return tqdm.tqdm(iterable, leave=False, disable=disable, **options)
 
 

@@ -122,6 +122,7 @@ def _title(metadata):
         title += f", trained on {metadata['dataset']}"
     if "test_accuracy" in metadata:
         title += f", test accuracy {metadata['test_accuracy']}"
+        title += f" after epoch {metadata['epoch']}" if "epoch" in metadata else ""
     return title
 
 
@@ -129,6 +130,7 @@ def _title(metadata):
 def main(argv=None):
     """Write a saved network as an ONNX file."""
     args = _parser().parse_args(argv)
+    cli.check_different(args, "model", "output")
     check_suffix(args.output, ".onnx")
     check_writable(args.output)
     params, metadata = checkpoint.load(args.model)

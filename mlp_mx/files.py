@@ -83,6 +83,8 @@ def _mode(path):
         os.umask(umask)
         return 0o666 & ~umask
     _check_regular(path, mode)
+    if not os.access(path, os.W_OK):  # its folder's permission would be enough to replace it
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     return stat.S_IMODE(mode)
 
 

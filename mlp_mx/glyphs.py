@@ -260,7 +260,7 @@ def load(data_dir=None, progress=False):
         If the data directory is something else than a folder.
     """
     folder = fetch.folder(data_dir)
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise InputError(f"{folder} is not a folder; name another one with --data-dir")
     path = folder / f"glyphs-{VERSION}.npz"
     try:

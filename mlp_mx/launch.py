@@ -29,6 +29,7 @@ import time
 import types
 
 from . import Error, InputError, cli
+from .files import open_regular
 
 __all__ = ["JobError", "Process", "cluster_job", "local_job", "supervise"]
 
@@ -411,8 +412,8 @@ def main(argv=None):
 def _check_hosts(path):
     """Raise an `InputError` unless the file names hosts, and nothing that a shell would heed."""
     try:
-        with open(path, encoding="utf-8") as lines:
-            hosts = [line.strip() for line in lines if line.strip()]
+        with open_regular(path) as lines:  # it is read twice
+            hosts = [line.decode().strip() for line in lines if line.strip()]
     except (OSError, ValueError) as error:
         raise InputError(f"--hosts {path} cannot be read: "
                          f"{getattr(error, 'strerror', None) or error}") from error

@@ -10,7 +10,7 @@ __all__ = ["Log", "read"]
 
 
 class Log:
-    """A log to add to; a line that was cut off, as by a power failure, is taken out of it.
+    """A log to add to; with the first line, one that was cut off before is taken out of it.
 
     Parameters
     ----------
@@ -26,13 +26,15 @@ class Log:
     def __init__(self, path):
         self.path = path
         self._unwritten = b""
+        self._end = None  # of the last whole line, if something is to be taken out after it
         try:
             if os.path.isfile(path):
                 with open(path, "rb+") as file:
                     content = file.read()
-                    end = _parse(content, path)[1]
-                    file.truncate(end)
-                if end and content[end - 1:end] != b"\n":  # a line that lacks nothing but its end
+                end = _parse(content, path)[1]
+                if end < len(content):
+                    self._end = end
+                elif content and not content.endswith(b"\n"):  # a line that lacks only its end
                     self._unwritten = b"\n"
             else:
                 check_writable(path)
@@ -55,6 +57,9 @@ class Log:
         if not self._unwritten:
             return
         try:
+            if self._end is not None:
+                os.truncate(self.path, self._end)
+                self._end = None
             with open(self.path, "ab", buffering=0) as file:  # one write, which no kill can cut
                 while self._unwritten:
                     self._unwritten = self._unwritten[file.write(self._unwritten):]
@@ -85,15 +90,17 @@ def _parse(content, path):
     """The records, and where the last whole one ends."""
     records, end = [], 0
     for line in content.splitlines(keepends=True):
+        if not line.strip(b"\0\r\n "):  # as a power failure may leave it
+            continue
         try:
             record = json.loads(line)
             if not isinstance(record, dict):
                 raise ValueError
         except (ValueError, RecursionError):  # the latter of lists in lists in lists
-            if line.endswith(b"\n") or not line.startswith(b"{"):
+            if line.endswith(b"\n") or line[:2] not in (b"{", b'{"'):
                 raise InputError(f"{path} is no log of this package: expected one JSON object a "
                                  f"line, found {line[:40]!r}; name another file") from None
             break
         records.append(record)
-        end += len(line)
+        end = content.index(line, end) + len(line)
     return records, end

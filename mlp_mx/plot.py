@@ -391,6 +391,8 @@ def _plot_curve(axes, epochs, curve, published, color, marker, label):
     axes.plot(epochs, curve, color=color, marker=marker, markersize=4, label=label)
     for number, run in enumerate(published):
         known = [epoch for epoch in epochs if 0 <= epoch < len(run)]
+        if not known:
+            continue
         axes.plot(known, [run[epoch] for epoch in known], color=color, alpha=0.6, linestyle="--",
                   linewidth=1, marker=marker, markersize=2,
                   label="_" if number else f"{label}, published")

@@ -58,7 +58,7 @@ def _parser():
     add("--plot", type=cli.path, metavar="PATH",
         help="file to draw the digits and the predictions to, .png, .svg or .pdf")
     add("--show-input", type=cli.path, metavar="PATH",
-        help="file to draw each picture to, beside what the network saw of it")
+        help="file to draw all pictures to, each beside what the network saw of it")
     return parser
 
 

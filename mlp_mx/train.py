@@ -304,20 +304,22 @@ def _start(args, settings, ctx):
         )
         return params, Position(), None
     params, saved = checkpoint.load(args.resume, ctx)
+    if "position" not in saved:
+        raise InputError(f"--resume {args.resume}: expected a model that --save has saved, found "
+                         "one that does not say where its training ended")
     differing = [f"{name} was {saved.get(name)!r} and is {value!r}"
                  for name, value in settings.items() if saved.get(name) != value]
     if differing:
         raise InputError(f"--resume {args.resume}: {', '.join(differing)}; give the same options")
-    expected = model.shapes(num_hidden=args.num_hidden)
     try:
         position = Position(**saved["position"])
         last = Epoch(*(saved[name] for name in Epoch._fields)) if position.epoch else None
-        whole = position >= Position() and [param.shape for param in params] == expected
+        whole = position >= Position()
     except (KeyError, TypeError):
         whole = False
-    if not whole:
-        raise InputError(f"--resume {args.resume}: expected a model that --save has saved, found "
-                         "one that does not say where its training ended")
+    if not whole or [param.shape for param in params] != model.shapes(num_hidden=args.num_hidden):
+        raise InputError(f"--resume {args.resume}: what it says of its training does not fit "
+                         "together; use a model that --save has saved")
     if position > Position(args.epochs):
         raise InputError(f"--resume {args.resume}: its training is in epoch {position.epoch}, and "
                          f"--epochs is {args.epochs}; ask for more")
@@ -339,6 +341,9 @@ def _follow(records, keeper, start, last):
             if stop.position == start:  # nothing was done that would have to be saved
                 raise
             raise cli.Stopped(keeper.finish(stop.position._asdict())) from None
+        except OSError:  # nobody can read what is printed, which is no reason to lose the model
+            keeper.finish(Position(last.epoch + 1)._asdict())
+            raise
     return last
 
 

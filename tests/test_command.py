@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from mlp_mx import cli, train
+from mlp_mx import checkpoint, cli, train
 
 EPOCH = r"Epoch 0\. Loss: \d\.\d+, Train_acc 0\.\d+, Test_acc 0\.\d+\n"
 
@@ -131,6 +131,17 @@ def test_a_closed_pipe_ends_the_run_without_a_traceback(training):
     training.stdout.close()
     assert training.wait(timeout=30) == 1
     assert training.stderr.read() == ""
+
+
+def test_what_was_trained_is_saved_where_nobody_reads(mnist_dir, tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlp_mx.train", "--save-every", "5", "--data-dir", mnist_dir,
+         "--save", tmp_path / "model.npz"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert (process.wait(timeout=60), process.stderr.read()) == (1, b"")
+    assert checkpoint.load(tmp_path / "model.npz")[1]["epoch"] == 0
 
 
 def test_a_terminal_gets_a_progress_bar(mnist_dir):

@@ -107,7 +107,8 @@ def test_main_writes_what_the_checkpoint_says(params, tmp_path, capsys):
     ("model.npz", "nowhere/model.onnx", "No such file"),
     ("model.npz", "folder.onnx", "Is a directory"),
     ("absent.npz", "model.onnx", "absent.npz cannot be read"),
-    ("model.onnx", "model.onnx", "ends in .npz or .params"),
+    ("model.onnx", "model.onnx", "is to be two different files"),
+    ("other.onnx", "model.onnx", "ends in .npz or .params"),
     ("six.npz", "model.onnx", "6 inputs"),
 ])
 def test_main_says_what_is_wrong(tmp_path, capsys, source, output, complaint):

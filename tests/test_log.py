@@ -33,7 +33,7 @@ def test_log_goes_on_after_a_cut_at_any_place(tmp_path, cut):
 
 
 @pytest.mark.parametrize("content", [
-    b"notes", b"notes\n{}\n", b"[1]\n", b"{}\nnotes", b"\xff\n", b"[" * 100000 + b"\n",
+    b"notes", b"notes\n{}\n", b"[1]\n", b"{}\nnotes", b"{ notes", b"\xff\n", b"[" * 100000 + b"\n",
 ])
 def test_log_leaves_other_files_alone(tmp_path, content):
     path = tmp_path / "other"
@@ -42,6 +42,18 @@ def test_log_leaves_other_files_alone(tmp_path, content):
         with pytest.raises(InputError, match="is no log of this package"):
             use(path)
     assert path.read_bytes() == content
+
+
+def test_log_takes_nothing_out_before_it_adds_something(tmp_path):
+    path = tmp_path / "log"
+    log.Log(path).append(epoch=0)
+    for rest in (b'{"epo', b"\0\0\0", b"\n", b"\0\0\n"):
+        whole = path.read_bytes()
+        path.write_bytes(whole + rest)
+        history = log.Log(path)
+        assert path.read_bytes() == whole + rest
+        history.append(epoch=1)
+        assert path.read_bytes() == whole + b'{"epoch": 1}\n'
 
 
 def test_log_refuses_what_cannot_be_written(tmp_path):
