@@ -201,7 +201,7 @@ def test_workers_that_start_differently_are_refused(jobs):
     (["-n", "1"], "required: COMMAND"),
     (["-n", "1", "--", "no such program"], "no such program cannot be run"),
     (["-n", "1", "--hosts", "absent", "--", "true"], "absent cannot be read"),
-    (["-n", "1", "--hosts", os.devnull, "--", "true"], "expected a host in each line, found none"),
+    (["-n", "1", "--hosts", os.devnull, "--", "true"], "cannot be read: Not a regular file"),
     (["-n", "1", "--hosts", __file__, "--", "true"], "expected a host in each line"),
     (["-n", "1", "--hosts", "x", "--cluster", "sge", "--", "true"], "sge chooses for itself"),
     (["-n", "1", "--address", "127.0.0.1", "--", "true"], "--address is for"),
