@@ -20,7 +20,7 @@ ROWS = (  # options of python -m mlp_mx.train, beside --dataset and --seed
     "--num-hidden 512",
     "--num-hidden 1024",
     "--epochs 30",
-    "--num-hidden 1024 --epochs 30 --learning-rate 0.006 --weight-scale 0.03",
+    "--num-hidden 512 --epochs 20 --learning-rate 0.006 --weight-scale 0.03",
 )
 
 
