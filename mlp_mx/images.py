@@ -17,14 +17,17 @@ __all__ = ["ImageError", "ink", "read", "to_mnist"]
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow's EPS would run a program
 MAX_PIXELS = 64_000_000
+LARGE = 2048  # pixels along the longer side: larger pictures are reduced when they are read
 SIDE = 28  # pixels of an image of MNIST's,
 BOX = 20  # and of the square in it that a digit is fitted into
 FINE = 4  # samples a pixel, along each axis, for the width of the strokes
 WIDTHS = (1.6, 5.0)  # pixels of that square: thinner strokes are made thicker, thicker ones thinner
+SOLID = 6.2  # pixels of that square, which no strokes of a digit are wide
 GAP = 0.2  # between parts of one digit, where 1 is its height
 WIDEST = 3  # times as wide as high; no digit of MNIST's test set is more than twice
 WORK = 512  # pixels along the longer side that a picture is reduced to,
 COARSE = 64  # and its background
+EDGE = 0.2  # of a picture: so far from its sides may a table, a frame or a margin line reach
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
 NOISE = 8  # times the noise that a digit has to stand out
 MIN_AREA = 8  # pixels of the ink that is found
@@ -47,7 +50,8 @@ def read(path):
     Returns
     -------
     ndarray of uint8, shape (height, width)
-        Grey levels, 255 is white.
+        Grey levels, 255 is white. Of a picture with more than 2048 pixels along its longer side,
+        the means of square blocks, so that little more memory is taken than decoding it takes.
 
     Raises
     ------
@@ -60,8 +64,9 @@ def read(path):
             warnings.simplefilter("ignore")  # Pillow's, of pictures that are refused below
             with Image.open(path, formats=FORMATS) as picture:
                 _check_size(path, *picture.size)
-                return _grey(ImageOps.exif_transpose(picture))
-    except ImageError:
+                picture.draft(None, (LARGE, LARGE))  # which JPEG files are decoded smaller for
+                return _grey(ImageOps.exif_transpose(_smaller(picture)))
+    except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found many "
@@ -91,10 +96,31 @@ def _check_size(path, width, height):
                          f"{width} x {height} pixels; scale it down")
 
 
+def _smaller(picture):
+    """Average square blocks of a large picture's pixels, before any copies of it are made."""
+    factor = -(-max(picture.size) // LARGE)
+    if factor == 1:
+        return picture
+    if picture.mode.startswith("I;"):
+        picture = picture.convert("I")
+    elif picture.mode in ("1", "P", "PA") or "transparency" in picture.info:  # have no averages
+        picture = picture.convert("RGBA" if _has_alpha(picture) else "RGB")
+    return picture.reduce(factor)
+
+
+def _has_alpha(picture):
+    return "A" in picture.getbands() or "transparency" in picture.info
+
+
 def _grey(picture):
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion cuts off at 255
-        return (np.clip(np.asarray(picture), 0, 65535) >> 8).astype(np.uint8)
-    if "A" in picture.getbands() or "transparency" in picture.info:
+    if picture.mode[0] in "IF":  # wider than 8 bits, which Pillow's own conversion cuts off at 255
+        values = np.nan_to_num(np.asarray(picture))
+        if values.max() > 255 and picture.mode != "F":
+            values = values >> 8
+        elif values.max() <= 1 and picture.mode == "F":
+            values = values * 255
+        return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+    if _has_alpha(picture):
         return _opaque(picture.convert("RGBA").convert("LA"))
     return np.asarray(picture.convert("RGB").convert("L"))
 
@@ -119,14 +145,17 @@ def ink(image):
     -------
     ndarray of float32
         How much each pixel differs from the background around it, in grey levels, about 0 where
-        there is no ink, and positive where there is. A large picture comes back reduced.
+        there is no ink, and positive where there is. A large picture comes back reduced, and
+        without what lies beyond a straight edge along a side.
     """
-    image = _reduce(np.ascontiguousarray(image), WORK)
+    image = _trimmed(_reduce(np.ascontiguousarray(image), WORK))
     coarse = _reduce(image, COARSE)
     plain = _paper(coarse)
     difference = coarse - plain
-    # Ink differs from paper by more than the light on the paper does, so that cubes show its sign.
-    sign = 1 if (difference ** 3).sum() > 0 else -1
+    # Strokes are narrow, shadows are wide; ink also differs from paper by more, hence the cubes.
+    narrow = np.pad(difference, max(difference.shape) // 3)
+    narrow = narrow - _blur(narrow, max(difference.shape) // 5)
+    sign = 1 if (narrow ** 3).sum() > 0 else -1
     difference *= sign
     beyond = np.where(difference > 0.5 * difference.max(), plain, coarse)
     background = sign * _filled(sign * coarse, sign * beyond)
@@ -141,6 +170,19 @@ def _reduce(image, limit):
     """Average square blocks of pixels, so that the longer side has at most `limit`; to float32."""
     factor = -(-max(image.shape) // limit)
     return np.asarray(Image.fromarray(image).convert("F").reduce(factor))
+
+
+def _trimmed(image):
+    """Cut off what lies beyond a straight edge along a side: a table, a frame, a margin line."""
+    least = 0.3 * np.ptp(image)
+    for _ in range(4):
+        image = np.rot90(image)
+        depth, lag = int(EDGE * len(image)), len(image) // 100 + 1
+        step = image[lag:depth + lag] - image[:depth]
+        low, high = np.percentile(step, [10, 90], axis=1)  # nine tenths of a row agree
+        edges = np.flatnonzero(np.maximum(low, -high) > least)
+        image = image[edges.max(initial=-lag) + lag:]
+    return image
 
 
 def _resize(image, shape, box=None, filter=Image.BILINEAR):
@@ -221,7 +263,8 @@ def to_mnist(image):
     Raises
     ------
     ImageError
-        If nothing stands out of the background, or several things far from each other do.
+        If nothing stands out of the background, or several things far from each other do, or
+        something that is no digit for its shape.
     """
     digit = _fitted(_digit(ink(image)), BOX * FINE)
     return _centred(_fitted(_restroked(digit), BOX))
@@ -266,13 +309,17 @@ def _grown(mask, radius):
 
 
 def _one_digit(mask):
-    """Keep the largest piece of ink and the pieces near it, without the specks."""
+    """Keep the largest piece of ink and the pieces near it, without specks and lines."""
     labels = _components(mask)
     areas = np.bincount(labels.ravel())
     areas[0] = 0
+    areas[areas < 0.02 * areas.max()] = 0
+    lines = [label for label in np.flatnonzero(areas) if _is_line(labels == label)]
+    if np.delete(areas, lines).max() > 0.2 * areas.max():  # not a 1
+        areas[lines] = 0
     if areas.max() < MIN_AREA:
         raise ImageError(BLANK)
-    mask = (areas > 0.02 * areas.max())[labels]
+    mask = (areas > 0)[labels]
     # Of the height, because several digits are mostly side by side.
     gap = GAP * np.count_nonzero(mask.any(axis=1))
     groups = _components(_grown(mask, gap / 2))
@@ -286,6 +333,12 @@ def _one_digit(mask):
         raise ImageError(f"expected one digit, found something more than {WIDEST} times as wide as "
                          "high; crop the picture to one")
     return mask
+
+
+def _is_line(mask):
+    """Whether a piece goes straight across the picture, about along its sides."""
+    shares = [(np.ptp(places) + 1) / side for places, side in zip(np.nonzero(mask), mask.shape)]
+    return max(shares) > 0.9 and min(shares) < 0.1
 
 
 def _components(mask):
@@ -329,6 +382,9 @@ def _restroked(digit):
     # Each pixel edge counts, which lengthens an oblique outline by 4 / pi on average.
     outline = np.pi / 4 * sum(np.diff(solid, axis=axis).sum() for axis in (0, 1))
     width = 2 * solid.sum() / max(outline, 1) / FINE
+    if width > SOLID:
+        raise ImageError("expected a digit made of strokes, found something solid, such as paper "
+                         "on a table; crop the picture to the paper around the digit")
     steps = round((np.clip(width, *WIDTHS) - width) * FINE / 2)
     digit = np.pad(digit, max(steps, 0))
     for step in range(abs(steps)):

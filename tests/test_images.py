@@ -70,6 +70,28 @@ def test_read_takes_any_colours(tmp_path, form):
     assert difference(seen(picture, tmp_path / f"other.{suffix}"), expected) < 0.1
 
 
+@pytest.mark.parametrize("dtype, factor", [
+    ("uint16", 1), ("int32", 1), ("float32", 1), ("float32", 1 / 255)])
+def test_read_takes_8_bits_in_wider_numbers_and_fractions(tmp_path, dtype, factor):
+    picture = drawing(ink=20, paper=230)
+    Image.fromarray((np.asarray(picture) * factor).astype(dtype)).save(tmp_path / "wide.tif")
+    assert np.abs(images.read(tmp_path / "wide.tif").astype(int) - np.asarray(picture)).max() <= 1
+
+
+@pytest.mark.parametrize("form", ["L", "1", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F"])
+def test_read_reduces_large_pictures_of_any_colours(tmp_path, monkeypatch, form):
+    picture = drawing()
+    expected = images.to_mnist(np.asarray(picture))
+    if form == "I;16":
+        picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
+    else:
+        picture = picture.convert(form)
+    picture.save(tmp_path / "large.tif")
+    monkeypatch.setattr(images, "LARGE", 200)
+    assert images.read(tmp_path / "large.tif").shape == (150, 200)
+    assert difference(images.to_mnist(images.read(tmp_path / "large.tif")), expected) < 0.15
+
+
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (20, 60, 200), (250, 240, 120)])
 def test_read_takes_a_shape_that_is_in_the_alpha_alone(tmp_path, colour):
     mask = Image.fromarray(255 - np.asarray(drawing()))
@@ -82,14 +104,18 @@ def test_read_takes_a_shape_that_is_in_the_alpha_alone(tmp_path, colour):
                       images.to_mnist(np.asarray(drawing()))) < 0.1
 
 
-def test_read_turns_a_picture_as_its_camera_says(tmp_path):
+def test_read_turns_a_picture_as_its_camera_says(tmp_path, monkeypatch):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
     lying = drawing().transpose(Image.Transpose.ROTATE_90)
     lying.save(tmp_path / "lying.jpg", exif=exif)
-    assert images.read(tmp_path / "lying.jpg").shape == (300, 400)
-    assert difference(images.to_mnist(images.read(tmp_path / "lying.jpg")),
-                      images.to_mnist(np.asarray(drawing()))) < 0.1
+    lying.save(tmp_path / "lying.png", exif=exif)
+    for shape in ((300, 400), (150, 200)):
+        for name in ("lying.jpg", "lying.png"):
+            image = images.read(tmp_path / name)
+            assert image.shape == shape
+            assert difference(images.to_mnist(image), images.to_mnist(np.asarray(drawing()))) < 0.15
+        monkeypatch.setattr(images, "LARGE", 200)
 
 
 def test_ink_is_what_differs_from_uneven_noisy_paper():
@@ -100,6 +126,46 @@ def test_ink_is_what_differs_from_uneven_noisy_paper():
     for ink in (dark, bright):
         assert ink.shape == mask.shape
         assert abs(np.median(ink[~mask])) < 4 and np.median(ink[mask]) > 70
+
+
+def light(kind):
+    """From 0 to 1, of 300 x 400 pixels."""
+    y, x = np.mgrid[-1:1:300j, -1:1:400j]
+    if kind == "dark corners":
+        return 1 - 0.25 * (x ** 2 + y ** 2)
+    return 0.5 + 0.5 * np.exp(-((x - 0.2) ** 2 + (y - 0.1) ** 2) / 0.2)
+
+
+@pytest.mark.parametrize("kind", ["dark corners", "flash"])
+@pytest.mark.parametrize("ink, paper", [(50, 240), (240, 50)])
+def test_light_in_the_middle_is_no_ink(kind, ink, paper):
+    lit = np.asarray(drawing(ink=ink, paper=paper)) * light(kind)
+    assert difference(images.to_mnist(lit.astype(np.uint8)),
+                      images.to_mnist(np.asarray(drawing()))) < 0.3
+
+
+@pytest.mark.parametrize("kind", ["margin line", "oblique", "frame", "frame inside", "table"])
+def test_what_is_along_the_sides_is_left_out(kind):
+    picture = drawing(paper=240)
+    pen = ImageDraw.Draw(picture)
+    if kind == "margin line":
+        pen.line((40, 0, 40, 300), 100, 3)
+    elif kind == "oblique":
+        pen.line((45, 0, 65, 300), 100, 3)
+    elif kind == "table":
+        pen.rectangle((360, 0, 400, 300), 60)
+    else:
+        inset = 0 if kind == "frame" else 10
+        pen.rectangle((inset, inset, 399 - inset, 299 - inset), outline=0, width=4)
+    assert difference(images.to_mnist(np.asarray(picture)),
+                      images.to_mnist(np.asarray(drawing()))) < 0.05
+
+
+def test_to_mnist_refuses_paper_on_a_table():
+    table = np.full((300, 300), 60, np.uint8)
+    table[110:190, 100:170] = 220
+    with pytest.raises(images.ImageError, match="found something solid, such as paper on a table"):
+        images.to_mnist(table)
 
 
 def test_specks_and_distant_dirt_are_left_out():
@@ -202,6 +268,15 @@ def test_read_says_what_is_wrong_with_a_file(tmp_path, monkeypatch, kind, compla
     with pytest.raises(images.ImageError, match=complaint) as error:
         images.read(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_read_leaves_too_little_memory_to_its_caller(tmp_path, monkeypatch):
+    def fail(picture):
+        raise MemoryError
+    drawing().save(tmp_path / "picture.png")
+    monkeypatch.setattr(images, "_grey", fail)
+    with pytest.raises(MemoryError):
+        images.read(tmp_path / "picture.png")
 
 
 def test_damaged_files_are_refused_or_read(tmp_path):
