@@ -67,8 +67,7 @@ def save(path, params, **metadata):
 def check_path(path):
     """Raise a `CheckpointError` if a checkpoint cannot be saved at `path`; change nothing."""
     with _one_error():
-        check_suffix(path, *FORMATS)
-        check_writable(path)
+        check_writable(path, *FORMATS)
 
 
 @contextlib.contextmanager

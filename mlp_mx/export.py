@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from . import Error, InputError, __version__, checkpoint, cli
-from .files import check_suffix, check_writable, whole_file
+from .files import check_writable, whole_file
 
 __all__ = ["to_onnx"]
 
@@ -131,8 +131,7 @@ def main(argv=None):
     """Write a saved network as an ONNX file."""
     args = _parser().parse_args(argv)
     cli.check_different(args, "model", "output")
-    check_suffix(args.output, ".onnx")
-    check_writable(args.output)
+    check_writable(args.output, ".onnx")
     params, metadata = checkpoint.load(args.model)
     model = to_onnx(params, metadata, args.flat, args.uint8, args.softmax)
     with whole_file(args.output) as file:

@@ -92,8 +92,9 @@ def mnist(data_dir=None, progress=False):
     """Make sure that the four MNIST files are there, and are the right ones.
 
     Files that are there and right are left alone, and the folder may then be read-only. Missing
-    and damaged ones are downloaded, from the mirror at the URL in ``$MLP_MX_MIRROR`` first if that is set; each
-    takes its name only once its SHA-256 is right, so several processes may do this at once.
+    and damaged ones are downloaded, from the mirror at the URL in ``$MLP_MX_MIRROR`` first if that
+    is set; each takes its name only once its SHA-256 is right, so several processes may do this at
+    once.
 
     Parameters
     ----------

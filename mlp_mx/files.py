@@ -59,8 +59,17 @@ def _replacement(path):
         raise
 
 
-def check_writable(path):
-    """Raise an `InputError` if `whole_file` would fail at its beginning; change nothing."""
+def check_writable(path, *suffixes):
+    """Raise an `InputError` if `whole_file` would fail at its beginning; change nothing.
+
+    Parameters
+    ----------
+    path : path-like
+    *suffixes : str
+        Ends that the file's name may have; any, without these.
+    """
+    if suffixes:
+        check_suffix(path, *suffixes)
     try:
         real = os.path.realpath(path)
         _mode(real)

@@ -20,7 +20,7 @@ import warnings
 import numpy as np
 
 from . import Error, InputError, cli, fetch
-from .files import WriteError, check_suffix, check_writable, whole_file
+from .files import WriteError, check_writable, whole_file
 
 __all__ = ["contact_sheet", "generate", "load", "write_mnist_files"]
 
@@ -365,8 +365,7 @@ def _parser():
 def main(argv=None):
     """Draw a contact sheet, and write the data set for other programs if asked to."""
     args = _parser().parse_args(argv)
-    check_suffix(args.sheet, ".png")
-    check_writable(args.sheet)
+    check_writable(args.sheet, ".png")
     splits = load(args.data_dir, progress=True)
     from matplotlib.image import imsave
 

@@ -68,8 +68,9 @@ def SGD(params, lr):
     """
     # The chapter's param[:] = param - lr * param.grad passes over the memory three times. gemm, of
     # matrices with one row, computes alpha * A B + beta * C in one pass.
+    one = nd.ones((1, 1), ctx=params[0].context)
     for param in params:
-        one = nd.ones((1, 1), ctx=param.context)
+        one = one.as_in_context(param.context)  # itself, if on the same device
         row, grad = param.reshape((1, -1)), param.grad.reshape((1, -1))
         nd.linalg.gemm(one, grad, row, alpha=-lr, beta=1, out=row)
 

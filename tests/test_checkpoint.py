@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from damage import damaged
 from mlp_mx import checkpoint, model
 from mlp_mx.runtime import mx, nd
 
@@ -63,15 +64,9 @@ def test_params_of_others_are_read_with_a_warning(tmp_path):
 def test_damaged_files_are_refused(path):
     content = path.read_bytes()
     expected, settings = checkpoint.load(path)
-    random = np.random.RandomState(7)
     refused = 0
-    for number in range(DAMAGES):
-        damaged = bytearray(content)
-        if number % 3:
-            damaged[random.randint(len(content))] ^= 1 << random.randint(8)
-        else:
-            del damaged[random.randint(len(content)):]
-        path.write_bytes(damaged)
+    for copy in damaged(content, DAMAGES, seed=7):
+        path.write_bytes(copy)
         try:
             params, metadata = checkpoint.load(path)
         except checkpoint.CheckpointError as error:

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 
+from damage import damaged
 from mlp_mx import checkpoint, model
 from mlp_mx.runtime import gluon, mx, nd
 
@@ -164,14 +165,8 @@ def test_damage_to_a_gluon_file_is_refused_or_changes_numbers_only(tmp_path):
     dense(6, 5, 5, 3).save_parameters(str(path))
     content = path.read_bytes()
     expected, _ = checkpoint.load(path)
-    random = np.random.RandomState(5)
-    for number in range(300):
-        damaged = bytearray(content)
-        if number % 3:
-            damaged[random.randint(len(content))] ^= 1 << random.randint(8)
-        else:
-            del damaged[random.randint(len(content)):]
-        path.write_bytes(damaged)
+    for copy in damaged(content, 300, seed=5):
+        path.write_bytes(copy)
         try:
             params, _ = checkpoint.load(path)
         except checkpoint.CheckpointError as error:
