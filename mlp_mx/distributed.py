@@ -13,7 +13,7 @@ import zlib
 
 import numpy as np
 
-from . import InputError, fast
+from . import InputError, exchange, fast
 from .runtime import mx, nd
 
 __all__ = ["KVSTORES", "Workers", "join"]
@@ -183,40 +183,42 @@ class Replicas:
         self._workers = workers
         size = sum(param.size for param in params)
         # The last number is for the loss, which so is summed on the gradients' way.
-        self._sums = [nd.zeros(size + 1, ctx) for ctx in workers.contexts]
-        self._losses = [sums[size:] for sums in self._sums]
+        self._gradients = [nd.zeros(size + 1, ctx) for ctx in workers.contexts]
         self.networks = [
-            fast.Network(params, ctx, sums[:size])
-            for ctx, sums in zip(workers.contexts, self._sums)
+            fast.Network(params, ctx, gradients[:size])
+            for ctx, gradients in zip(workers.contexts, self._gradients)
         ]
         self.params = [network.params[0] for network in self.networks]
+        self._parts_of = {}  # batches of each size
 
     def loss(self, X, label):
-        """The loss of this worker's part of a batch, as `fast.Network.loss` has it."""
-        bounds = self._workers.bounds(len(label))
-        losses = [
-            # Of no example there is no gradient; of one that counts for nothing, it is zero.
-            network.loss(X[start:end], label[start:end]) if start < end
-            else 0 * network.loss(X[:1], label[:1])
-            for network, start, end in zip(self.networks, bounds, bounds[1:])
-        ]
+        """The loss of this worker's parts of a batch, as `fast.Network.loss` has it."""
+        if len(label) not in self._parts_of:
+            self._parts_of[len(label)] = self._divide(len(label))
+        self._parts = self._parts_of[len(label)]
+        losses = [part.loss(X, label) for part in self._parts]
         return nd.add_n(*(loss.as_in_context(losses[0].context) for loss in losses))
 
-    def sum_up(self, loss):
-        """Sum the gradients, and the loss, over the parts of the batch.
-
-        Parameters
-        ----------
-        loss : NDArray, float32, shape (1,)
-            What `loss` has returned, after its ``backward()``.
+    def sum_up(self):
+        """After the backward pass: put the gradients of the whole batch in their places.
 
         Returns
         -------
         NDArray, float32, shape (1,)
             The loss of the whole batch.
         """
-        loss.copyto(self._losses[0])
-        for other in self._losses[1:]:
-            other[:] = 0
-        self._workers.sum(self._sums)
-        return self._losses[0].copy()
+        self._workers.sum([part.array for part in self._parts])
+        return [part.finish() for part in self._parts][0]
+
+    def _divide(self, num_examples):
+        """This worker's parts of a batch, which tell the others as little as they can."""
+        bounds = self._workers.bounds(num_examples)
+        parts = []
+        for network, gradients, start, end in zip(
+            self.networks, self._gradients, bounds, bounds[1:]
+        ):
+            if exchange.Factors.size(network, num_examples) < gradients.size:
+                parts.append(exchange.Factors(network, num_examples, start, end))
+            else:
+                parts.append(exchange.Gradients(network, gradients, start, end))
+        return parts

@@ -20,7 +20,7 @@ from . import cli
 from .model import NAMES
 from .runtime import autograd, mx, nd
 
-__all__ = ["Network", "count_correct", "training"]
+__all__ = ["Network", "compiled", "count_correct", "slices", "training"]
 
 
 def _net(F, X, W1, b1, W2, b2, W3, b3, num_hidden, num_outputs):
@@ -51,21 +51,25 @@ class Network:
     ----------
     params : list of one NDArray, float32, shape (number of all parameters,)
         For `train.SGD`.
+    values, grads : list of NDArray
+        The parameters, the weights of shape (outputs, inputs), and their gradients: slices of the
+        above and of its gradient.
+    sizes : dict
+        ``num_hidden`` and ``num_outputs``.
     """
 
     def __init__(self, params, ctx=None, grad=None):
         self.ctx = ctx or params[0].context
-        self._sizes = {"num_hidden": params[1].size, "num_outputs": params[5].size}
+        self.sizes = {"num_hidden": params[1].size, "num_outputs": params[5].size}
         flat = nd.concat(*[param.T.reshape(-1) for param in params], dim=0)
         flat = flat.as_in_context(self.ctx)
         autograd.mark_variables([flat], [nd.zeros_like(flat) if grad is None else grad])
         self.params = [flat]
-        self._values, self._grads = _slices(flat, params), _slices(flat.grad, params)
-        autograd.mark_variables(self._values, self._grads)
+        shapes = [param.shape[::-1] for param in params]
+        self.values, self.grads = slices(flat, shapes), slices(flat.grad, shapes)
+        autograd.mark_variables(self.values, self.grads)
         names = ["X", "label", *NAMES]
-        loss = _loss(mx.sym, *map(mx.sym.var, names), **self._sizes)
-        self._order = [names.index(name) for name in loss.list_inputs()]
-        self._loss = nd.CachedOp(loss, flags=[("static_alloc", True)])
+        self._loss = compiled(_loss(mx.sym, *map(mx.sym.var, names), **self.sizes), names)
 
     def loss(self, X, label):
         """The loss of a batch, summed, in nats: NDArray of shape (1,).
@@ -73,30 +77,35 @@ class Network:
         Labels are indices from 0 to num_outputs - 1; others count as the nearest of these. Unlike
         the chapter's ``nansum``, the sum is NaN if one of the examples' losses is.
         """
-        arguments = [self._flatten(X), label.as_in_context(self.ctx), *self._values]
-        return self._loss(*[arguments[i] for i in self._order])
+        return self._loss(self.flatten(X), label.as_in_context(self.ctx), *self.values)
 
     def predict(self, X):
         """The most likely class of each example: NDArray, float32, shape (batch,)."""
-        return nd.argmax(_net(nd, self._flatten(X), *self._values, **self._sizes), axis=1)
+        return nd.argmax(_net(nd, self.flatten(X), *self.values, **self.sizes), axis=1)
 
-    def _flatten(self, X):
+    def flatten(self, X):
+        """Images, of any shape, as rows of numbers on the network's device."""
         return X.as_in_context(self.ctx).reshape((X.shape[0], -1))
 
     def give_back(self, params):
         """Write the parameters, and the gradients of the last batch, to where they came from."""
-        for param, value, grad in zip(params, self._values, self._grads):
+        for param, value, grad in zip(params, self.values, self.grads):
             value.T.copyto(param)
             if param.grad is not None:
                 grad.T.copyto(param.grad)
 
 
-def _slices(flat, params):
-    """Cut a flat array into the parameters' transposed shapes; the slices share its memory."""
-    ends = np.cumsum([param.size for param in params]).tolist()
-    return [
-        flat[end - param.size:end].reshape(param.shape[::-1]) for param, end in zip(params, ends)
-    ]
+def slices(flat, shapes):
+    """Cut a flat array into arrays of some shapes, which share its memory."""
+    ends = np.cumsum([np.prod(shape) for shape in shapes]).tolist()
+    return [flat[start:end].reshape(shape) for start, end, shape in zip([0, *ends], ends, shapes)]
+
+
+def compiled(symbol, names):
+    """A function that computes a symbol from NDArrays in the order of their names."""
+    op = nd.CachedOp(symbol, flags=[("static_alloc", True)])
+    order = [names.index(name) for name in symbol.list_inputs()]
+    return lambda *arrays, out=None: op(*[arrays[i] for i in order], out=out)
 
 
 @contextlib.contextmanager

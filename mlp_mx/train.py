@@ -68,9 +68,12 @@ def SGD(params, lr):
     """
     # The chapter's param[:] = param - lr * param.grad passes over the memory three times. gemm, of
     # matrices with one row, computes alpha * A B + beta * C in one pass.
-    one = nd.ones((1, 1), ctx=params[0].context)
+    row = one = nd.ones((1, 1), ctx=params[0].context)
     for param in params:
-        one = one.as_in_context(param.context)  # itself, if on the same device
+        if param.context != one.context:
+            # From the row before, and so after its update: with OpenMP threads, the OpenBLAS in the
+            # wheel hangs when two devices call it at the same time.
+            one = nd.ones_like(row[:, :1]).as_in_context(param.context)
         row, grad = param.reshape((1, -1)), param.grad.reshape((1, -1))
         nd.linalg.gemm(one, grad, row, alpha=-lr, beta=1, out=row)
 
@@ -154,7 +157,7 @@ def train_epoch(
                 loss = network.loss(X, label)
             loss.backward()
             if workers:
-                loss = network.sum_up(loss)  # and the gradients, over all devices
+                loss = network.sum_up()  # with the gradients, over all devices
             SGD(network.params, learning_rate)
             losses.append(loss)
     if not num_examples:

@@ -1,10 +1,14 @@
 """Several devices against one, in one process; `test_launch` has several processes."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
 from mlp_mx import InputError, data, distributed, model, train
 from mlp_mx.runtime import mx, nd
+
+SMALL_RUN = pathlib.Path(__file__).with_name("small_run.py")
 
 
 def fit(num_examples, batch_size, workers=None, **options):
@@ -27,6 +31,7 @@ def devices(number):
     (512, 64),
     (521, 66),  # the last batch has 59 examples
     (10, 4), (9, 2),  # fewer in a batch than there are devices
+    (521, 260),  # gradients are exchanged, and their factors of the last batch, of one example
 ])
 def test_several_devices_compute_what_one_does(num_devices, num_examples, batch_size):
     expected_records, expected = fit(num_examples, batch_size)
@@ -36,6 +41,20 @@ def test_several_devices_compute_what_one_does(num_devices, num_examples, batch_
     np.testing.assert_allclose(records, expected_records, rtol=1e-5)
     for param, value in zip(params, expected):
         assert abs(param - value).max() <= 1e-5 * abs(value).max()
+
+
+@pytest.mark.parametrize("num_devices", [2, 3])
+def test_an_epoch_of_mnist_is_that_of_one_device(mnist_dir, same_rounding, num_devices):
+    train_data, test_data = data.load("mnist")
+    ends = []
+    for workers in None, distributed.Workers("device", devices(num_devices)):
+        params = model.init_params(seed=0)
+        record, = train.fit(params, train_data, test_data, epochs=1, workers=workers)
+        ends.append((record.test_accuracy, [param.asnumpy() for param in params]))
+    (expected_accuracy, expected), (accuracy, params) = ends
+    assert abs(accuracy - expected_accuracy) <= 0.001
+    for param, value in zip(params, expected):
+        assert np.linalg.norm(param - value) <= 1e-5 * np.linalg.norm(value)
 
 
 @pytest.mark.gpu("gpu:0,gpu:1")
@@ -83,6 +102,12 @@ def test_join_needs_several_devices_or_a_kvstore(monkeypatch):
     monkeypatch.setenv("DMLC_ROLE", "worker")
     with pytest.raises(InputError, match="found only the latter"):
         distributed.join(None, devices(2))
+
+
+def test_two_contexts_with_openmp_threads_do_not_hang(python):
+    arguments = ["--epochs", 10, "--ctx", "cpu:0,cpu:1"]
+    result = python(SMALL_RUN, *arguments, OMP_NUM_THREADS="2", MLP_MX_BLAS="openblas")
+    assert result.returncode == 0 and "Epoch 9" in result.stdout
 
 
 def test_train_command_with_two_contexts(mnist_dir, capsys, tmp_path):
