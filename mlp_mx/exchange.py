@@ -7,9 +7,8 @@ But the gradient of a layer's weights is a product of two matrices, both with a 
 example: the gradients at the layer's outputs, transposed, and its inputs. So each device can
 compute the rows of its examples, get the other rows from the others, and multiply all as one device
 alone would [1]_. For small batches that is less to tell. And it is the same to the last bit, where
-a row of a matrix product does not depend on how many rows there are. With oneDNN on a CPU with
-AVX-512 that is so in batches of up to some 190 examples, and with two or more OpenMP threads in
-larger ones.
+rounding a row of a matrix product does not depend on how many rows there are; docs/distributed.rst
+says where that is.
 
 .. [1] P. Xie et al., "Lighter-communication distributed machine learning via sufficient factor
    broadcasting", Uncertainty in Artificial Intelligence, 2016.
@@ -23,8 +22,8 @@ from .runtime import autograd, mx, nd
 
 __all__ = ["Factors", "Gradients"]
 
-# With fewer rows, oneDNN's products are rounded in another way.
-MIN_ROWS = 16
+# oneDNN rounds a row in one way if it is in a whole block of so many rows, and not in the only one.
+BLOCK = 12
 
 
 class Gradients:
@@ -81,9 +80,9 @@ class Factors:
         self.array = nd.zeros(self.size(network, num_examples), network.ctx)
         shapes = [(num_examples, width) for width in self._widths(network)]
         self._tables = fast.slices(self.array, shapes)
-        # A device with too few examples computes others, too, which do not count.
-        first = max(0, min(start, num_examples - MIN_ROWS))
-        last = min(num_examples, max(end, first + MIN_ROWS))
+        # The device computes others, too, to have whole blocks; those do not count.
+        first = max(0, min(start, num_examples - 2 * BLOCK)) // BLOCK * BLOCK
+        last = min(num_examples, first + _in_blocks(end - first))
         rows = np.arange(first, last)[:, None]
         self._counts = nd.array((start <= rows) & (rows < end), network.ctx)
         self._examples = slice(first, last)
@@ -93,7 +92,7 @@ class Factors:
         self._zeros = [nd.zeros_like(delta) for delta in deltas]
         autograd.mark_variables(self._zeros, deltas)
         self._params = [value.detach() for value in network.values]  # and none at these
-        self._forward, self._gradients = _compiled(network)
+        self._forward, self._gradients = _compiled(network, num_examples)
 
     @staticmethod
     def _widths(network):
@@ -126,12 +125,13 @@ class Factors:
         return nd.sum(losses)
 
 
-def _compiled(network):
+def _compiled(network, num_examples):
     """What `Factors` computes before and after the exchange, as functions of NDArrays."""
     names = ["X", "label", "counts", "zeros1", "zeros2", "zeros3", *NAMES]
     rows = _rows(*map(mx.sym.var, names), **network.sizes)
     factors = ["X", "deltas1", "deltas2", "deltas3", "h1", "h2"]
-    gradients = _gradients(*map(mx.sym.var, factors), network.values[0].shape[1], **network.sizes)
+    sizes = {**network.sizes, "num_inputs": network.values[0].shape[1]}
+    gradients = _gradients(*map(mx.sym.var, factors), num_examples, **sizes)
     return fast.compiled(rows, names), fast.compiled(gradients, factors)
 
 
@@ -147,7 +147,8 @@ def _rows(X, label, counts, zeros1, zeros2, zeros3, W1, b1, W2, b2, W3, b3, num_
     return sym.Group([sym.sum(losses), *map(sym.BlockGrad, outputs)])
 
 
-def _gradients(X, deltas1, deltas2, deltas3, h1, h2, num_inputs, num_hidden, num_outputs):
+def _gradients(X, deltas1, deltas2, deltas3, h1, h2, num_examples, num_inputs, num_hidden,
+               num_outputs):
     """The gradients of the parameters of a `fast.Network`, as its backward pass rounds them."""
     sym = mx.sym
     layers = [
@@ -157,17 +158,19 @@ def _gradients(X, deltas1, deltas2, deltas3, h1, h2, num_inputs, num_hidden, num
     gradients = []
     for inputs, num_inputs, deltas, num_outputs in layers:
         inputs, deltas = sym.transpose(inputs), sym.transpose(deltas)
-        if num_outputs < MIN_ROWS:
-            weights = sym.transpose(_product(inputs, deltas, num_outputs))
-        else:
-            weights = _product(deltas, inputs, num_inputs)
-        one = sym.ones_like(sym.slice_axis(inputs, axis=0, begin=0, end=1))
-        sums = _product(sym.repeat(one, repeats=MIN_ROWS, axis=0), deltas, num_outputs)
-        bias = sym.slice_axis(sums, axis=0, begin=0, end=1)
-        gradients += [weights, sym.reshape(bias, (-1,))]
+        rows = sym.arange(_in_blocks(num_outputs))  # beyond the last one: that again
+        weights = _product(sym.take(deltas, rows), inputs, num_inputs)
+        sums = _product(sym.ones((2 * BLOCK, num_examples)), deltas, num_outputs)
+        gradients += [sym.slice_axis(weights, axis=0, begin=0, end=num_outputs),
+                      sym.reshape(sym.slice_axis(sums, axis=0, begin=0, end=1), (-1,))]
     return sym.Group(gradients)
 
 
 def _product(A, B, rows_of_B):
     """A times B transposed."""
     return mx.sym.FullyConnected(A, B, no_bias=True, num_hidden=rows_of_B)
+
+
+def _in_blocks(num_rows):
+    """At least as many rows, in whole blocks."""
+    return max(2, -(-num_rows // BLOCK)) * BLOCK
