@@ -1,15 +1,19 @@
 """How training scales over workers, measured on this machine and set beside a model of its cost.
 
-An epoch is B batches, and the network has P parameters; N workers exchange them through N servers.
-The model says that it takes
+An epoch is B batches of n examples; the network has P parameters and h hidden units a layer. N
+workers exchange numbers through N servers: n * (4 * h + 11) factors of the gradients, or P + 1
+gradients if these are fewer (see mlp_mx/exchange.py). The model says that an epoch takes
 
-    B * (overhead + compute * P / min(N, cores) + transfer * 8 * P * N + latency)
+    B * (overhead + compute * products / min(N, cores) + transfer * 8 * numbers * N + latency)
 
-seconds: a gradient of 4 bytes a parameter goes from each worker to the servers, and a sum comes
-back; one worker alone has neither transfer nor latency. The four constants are fitted to what was
-measured (least squares of the relative errors). On machines of their own, workers do not share the
-cores, and each has its own link: min(N, cores) is N then, and each link carries 16 * P bytes, its
-worker's and its server's.
+seconds: each number, of 4 bytes, goes from each worker to the servers, and a sum comes back; one
+worker alone has neither transfer nor latency. The products, of an example, are those of matrices: P
+forward, P - 784 * h for the gradients at the hidden layers, and P for the gradients of the weights.
+All are shared out; but where factors are exchanged, each worker computes the last P itself. The
+four constants are fitted to what was measured (least squares of the relative errors).
+
+On machines of their own, workers do not share the cores, so that min(N, cores) is N. Each machine
+copies the 8 bytes a number of its worker, and its link carries these and its server's.
 
     python benchmarks/scaling.py
     python benchmarks/scaling.py --num-hidden 256 1024 --workers 1 2 --batches 20
@@ -60,38 +64,47 @@ def num_params(num_hidden):
     return 784 * num_hidden + num_hidden ** 2 + 10 * num_hidden + 2 * num_hidden + 10
 
 
-def factors(num_workers, num_hidden, cores):
+def terms(num_workers, num_hidden, batch_size, cores):
     """What the constants overhead, compute, transfer and latency are multiplied with."""
-    P, several = num_params(num_hidden), num_workers > 1
-    return [1, P / min(num_workers, cores), several * 8 * P * num_workers, several]
+    gradients = num_params(num_hidden)
+    shared = 2 * gradients - 784 * num_hidden
+    if num_workers == 1:
+        return np.array([1, shared + gradients, 0, 0])
+    factors = batch_size * (4 * num_hidden + 11)
+    repeated = num_workers if factors < gradients + 1 else 1
+    products = (shared + repeated * gradients) / min(num_workers, cores)
+    return np.array([1, products, 8 * num_workers * min(factors, gradients + 1), 1])
 
 
-def fit(points, cores):
+def fit(points, batch_size, cores):
     """The four constants; `points` is a dict from (num_workers, num_hidden) to seconds a batch."""
     seconds = np.array(list(points.values()))
-    rows = np.array([factors(*point, cores) for point in points], dtype=float) / seconds[:, None]
-    scale = np.abs(rows).max(axis=0)
-    scale[scale == 0] = 1  # one worker only
-    constants = np.linalg.lstsq(rows / scale, np.ones(len(rows)), rcond=None)[0] / scale
-    return np.maximum(constants, 0)
+    rows = np.array([terms(*point, batch_size, cores) for point in points]) / seconds[:, None]
+    scale = rows.max(axis=0)
+    constants, used = np.zeros(len(scale)), scale > 0  # some are not, with one worker only
+    while used.any():
+        scaled = rows[:, used] / scale[used]
+        found = np.linalg.lstsq(scaled, np.ones(len(rows)), rcond=None)[0] / scale[used]
+        if (found >= 0).all():
+            constants[used] = found
+            break
+        used[used] = found >= 0  # a negative time would be nonsense
+    return constants
 
 
-def break_even(saved, spent, latency):
-    """The least number of hidden units for which ``(saved - spent) * P`` exceeds the latency."""
-    if saved <= spent:
-        return None
-    return next((h for h in range(1, 10**6) if (saved - spent) * num_params(h) > latency), None)
+def say(where, num_workers, batch_size, cores, constants):
+    """From how many hidden units on several workers are faster than one, by the model."""
+    def faster(num_hidden):
+        alone, several = (
+            terms(number, num_hidden, batch_size, cores) @ constants for number in (1, num_workers)
+        )
+        return several < alone
 
-
-def say(where, num_workers, saved, spent, latency, batch_size):
-    units = break_even(saved, spent, latency)
-    if units:
-        print(f"{num_workers} workers {where} pay from {units} hidden units on")
-    elif saved > 0:
-        print(f"{num_workers} workers {where} never pay with batches of {batch_size}; what they "
-              f"save grows with the batch: try more than {batch_size * spent / saved:.0f}")
-    else:
-        print(f"{num_workers} workers {where} never pay: there are no cores for them")
+    most = 2 ** 17
+    slower = [h for h in range(1, most, 16) if not faster(h)]
+    units = slower[-1] + 16 if slower else 1
+    print(f"{num_workers} workers {where} "
+          + (f"pay from some {units} hidden units on" if units < most else "never pay"))
 
 
 def parse():
@@ -119,26 +132,26 @@ def main():
             points[num_workers, num_hidden] = measure(
                 num_workers, num_hidden, args.batch_size, args.batches
             )
-    overhead, compute, transfer, latency = constants = fit(points, cores)
+    overhead, compute, transfer, latency = constants = fit(points, args.batch_size, cores)
     print(f"{cores} cores, batches of {args.batch_size}, {batches} batches an epoch")
     print(f"fitted: overhead {1e6 * overhead:.0f} us a batch, compute {1e9 * compute:.2f} ns a "
-          f"parameter and batch, transfer {1e-9 / transfer if transfer else np.inf:.2f} GB/s, "
+          f"product and batch, transfer {1e-9 / transfer if transfer else np.inf:.2f} GB/s, "
           f"latency {1e6 * latency:.0f} us a batch\n")
     print(f"{'hidden':>6}{'workers':>9}{'GB moved':>10}{'measured s':>12}{'model s':>9}"
           f"{'speed-up':>10}")
     for (num_workers, num_hidden), seconds in points.items():
-        row = factors(num_workers, num_hidden, cores)
+        row = terms(num_workers, num_hidden, args.batch_size, cores)
         alone = points.get((1, num_hidden), np.nan)
         print(f"{num_hidden:>6}{num_workers:>9}{batches * row[2] / 1e9:>10.2f}"
-              f"{batches * seconds:>12.2f}{batches * np.dot(row, constants):>9.2f}"
+              f"{batches * seconds:>12.2f}{batches * row @ constants:>9.2f}"
               f"{alone / seconds:>10.2f}")
     print()
     for num_workers in [number for number in args.workers if number > 1]:
-        say("on this machine", num_workers, compute * (1 - 1 / min(num_workers, cores)),
-            transfer * 8 * num_workers, latency, args.batch_size)
+        say("on this machine", num_workers, args.batch_size, cores, constants)
+        # `terms` has 8 * N bytes a number. Each machine copies 8 of them, and its link carries 16.
+        link = (transfer + 2 * 8 / (args.network * 1e9)) / num_workers
         say(f"on machines of their own, at {args.network:g} Gbit/s,", num_workers,
-            compute * (1 - 1 / num_workers), 16 / (args.network * 1e9 / 8), latency,
-            args.batch_size)
+            args.batch_size, num_workers, [overhead, compute, link, latency])
 
 
 if __name__ == "__main__":

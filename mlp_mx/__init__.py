@@ -14,6 +14,7 @@ module           what is in it
 ``model``        ``init_params``, ``relu``, ``softmax``, the losses, ``net``, ``predict``
 ``train``        ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``
 ``fast``         what stands behind training and evaluation, to make them fast
+``exchange``     what several devices tell each other: gradients, or their factors
 ``distributed``  one training on several devices or machines, by MXNet's kvstore
 ``launch``       starts the processes of such a job, and ends them together
 ``checkpoint``   ``save`` and ``load``, to ``.npz`` and to MXNet's ``.params``

@@ -1,9 +1,9 @@
 """One training on several devices, of one machine or of many, by MXNet's own kvstore.
 
 Each batch is cut into as many parts as there are devices in all. Each device computes the gradients
-of its part on its own copy of the parameters; the kvstore sums them, and hands the sum to all; so
-every copy takes the same step of SGD, and they stay alike. It is the computation of one device, but
-for the order in which float32 numbers are added.
+of its part on its own copy of the parameters, or the factors of the gradients (see
+`mlp_mx.exchange`); the kvstore sums them, and hands the sum to all; so every copy takes the same
+step of SGD, and they stay alike.
 """
 
 import contextlib
