@@ -4,16 +4,17 @@ An epoch is B batches of n examples; the network has P parameters and h hidden u
 workers exchange numbers through N servers: n * (4 * h + 11) factors of the gradients, or P + 1
 gradients if these are fewer (see mlp_mx/exchange.py). The model says that an epoch takes
 
-    B * (overhead + compute * products / min(N, cores) + transfer * 8 * numbers * N + latency)
+    B * (overhead + compute * products + transfer * 8 * numbers * N + latency)
 
 seconds: each number, of 4 bytes, goes from each worker to the servers, and a sum comes back; one
 worker alone has neither transfer nor latency. The products, of an example, are those of matrices: P
 forward, P - 784 * h for the gradients at the hidden layers, and P for the gradients of the weights.
-All are shared out; but where factors are exchanged, each worker computes the last P itself. The
-four constants are fitted to what was measured (least squares of the relative errors).
+All are shared out, over the cores if these are fewer; but where factors are exchanged, each worker
+computes the last P itself, and of the others whole blocks of examples. The four constants are
+fitted to what was measured (least squares of the relative errors).
 
-On machines of their own, workers do not share the cores, so that min(N, cores) is N. Each machine
-copies the 8 bytes a number of its worker, and its link carries these and its server's.
+On machines of their own, workers do not share cores. Each machine copies the 8 bytes a number of
+its worker, and its link carries these and its server's.
 
     python benchmarks/scaling.py
     python benchmarks/scaling.py --num-hidden 256 1024 --workers 1 2 --batches 20
@@ -28,15 +29,15 @@ import time
 
 import numpy as np
 
+from mlp_mx import data, distributed, exchange, model
+from mlp_mx import train as training
+from mlp_mx.runtime import mx, nd
+
 EPOCH = 60000  # examples
 
 
 def train(num_hidden, batch_size, batches):
     """Seconds that a batch takes, in this worker, on random images."""
-    from mlp_mx import data, distributed, model
-    from mlp_mx import train as training
-    from mlp_mx.runtime import mx, nd
-
     workers = distributed.join("dist_sync" if "DMLC_ROLE" in os.environ else None, [mx.cpu()])
     random = np.random.RandomState(0)
     X = nd.array(random.uniform(0, 1, (batches * batch_size, 28, 28, 1)))
@@ -71,9 +72,15 @@ def terms(num_workers, num_hidden, batch_size, cores):
     if num_workers == 1:
         return np.array([1, shared + gradients, 0, 0])
     factors = batch_size * (4 * num_hidden + 11)
-    repeated = num_workers if factors < gradients + 1 else 1
-    products = (shared + repeated * gradients) / min(num_workers, cores)
-    return np.array([1, products, 8 * num_workers * min(factors, gradients + 1), 1])
+    cores = min(num_workers, cores)
+    if gradients + 1 <= factors:
+        return np.array([1, (shared + gradients) / cores, 8 * num_workers * (gradients + 1), 1])
+    bounds = [batch_size * part // num_workers for part in range(num_workers + 1)]
+    spans = [exchange.rows(batch_size, *span) for span in zip(bounds, bounds[1:])]
+    rows = [last - first for first, last in spans]
+    share = max(max(rows), sum(rows) / cores) / batch_size
+    products = share * shared + num_workers / cores * gradients
+    return np.array([1, products, 8 * num_workers * factors, 1])
 
 
 def fit(points, batch_size, cores):

@@ -189,13 +189,15 @@ class Replicas:
             for ctx, gradients in zip(workers.contexts, self._gradients)
         ]
         self.params = [network.params[0] for network in self.networks]
-        self._parts_of = {}  # batches of each size
+        self._parts_of = {}  # batches of some sizes
 
     def loss(self, X, label):
         """The loss of this worker's parts of a batch, as `fast.Network.loss` has it."""
-        if len(label) not in self._parts_of:
-            self._parts_of[len(label)] = self._divide(len(label))
-        self._parts = self._parts_of[len(label)]
+        size = len(label)
+        if size not in self._parts_of:  # and keep the last one, since an epoch has two
+            self._parts_of = dict([*self._parts_of.items()][-1:])
+            self._parts_of[size] = self._divide(size)
+        self._parts = self._parts_of[size]
         losses = [part.loss(X, label) for part in self._parts]
         return nd.add_n(*(loss.as_in_context(losses[0].context) for loss in losses))
 
@@ -213,12 +215,14 @@ class Replicas:
     def _divide(self, num_examples):
         """This worker's parts of a batch, which tell the others as little as they can."""
         bounds = self._workers.bounds(num_examples)
-        parts = []
-        for network, gradients, start, end in zip(
-            self.networks, self._gradients, bounds, bounds[1:]
-        ):
-            if exchange.Factors.size(network, num_examples) < gradients.size:
-                parts.append(exchange.Factors(network, num_examples, start, end))
-            else:
-                parts.append(exchange.Gradients(network, gradients, start, end))
-        return parts
+        factors = exchange.Factors.size(self.networks[0], num_examples)
+        alone = self._workers.num_workers * len(self.networks) == 1
+        if factors < self._gradients[0].size and not alone:
+            return [
+                exchange.Factors(network, num_examples, start, end)
+                for network, start, end in zip(self.networks, bounds, bounds[1:])
+            ]
+        return [
+            exchange.Gradients(network, gradients, start, end) for network, gradients, start, end
+            in zip(self.networks, self._gradients, bounds, bounds[1:])
+        ]

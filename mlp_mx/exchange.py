@@ -20,9 +20,9 @@ from . import fast
 from .model import NAMES
 from .runtime import autograd, mx, nd
 
-__all__ = ["Factors", "Gradients"]
+__all__ = ["Factors", "Gradients", "rows"]
 
-# oneDNN rounds a row in one way if it is in a whole block of so many rows, and not in the only one.
+# oneDNN rounds the rows of all whole blocks of so many alike, if there are two blocks or more.
 BLOCK = 12
 
 
@@ -80,11 +80,9 @@ class Factors:
         self.array = nd.zeros(self.size(network, num_examples), network.ctx)
         shapes = [(num_examples, width) for width in self._widths(network)]
         self._tables = fast.slices(self.array, shapes)
-        # The device computes others, too, to have whole blocks; those do not count.
-        first = max(0, min(start, num_examples - 2 * BLOCK)) // BLOCK * BLOCK
-        last = min(num_examples, first + _in_blocks(end - first))
-        rows = np.arange(first, last)[:, None]
-        self._counts = nd.array((start <= rows) & (rows < end), network.ctx)
+        first, last = rows(num_examples, start, end)
+        computed = np.arange(first, last)[:, None]
+        self._counts = nd.array((start <= computed) & (computed < end), network.ctx)
         self._examples = slice(first, last)
         own = [table[first:last] for table in self._tables]
         deltas, self._outputs = own[:3], own[3:]
@@ -125,18 +123,31 @@ class Factors:
         return nd.sum(losses)
 
 
+def rows(num_examples, start, end):
+    """The rows that a device computes in whole blocks to have those from `start` to `end`.
+
+    Returns
+    -------
+    first, last : int
+        Two blocks at least, or all up to the end of the batch. So with more and more devices, the
+        work of each becomes no less.
+    """
+    first = max(0, min(start, num_examples - 2 * BLOCK)) // BLOCK * BLOCK
+    return first, min(num_examples, first + _in_blocks(end - first))
+
+
 def _compiled(network, num_examples):
     """What `Factors` computes before and after the exchange, as functions of NDArrays."""
     names = ["X", "label", "counts", "zeros1", "zeros2", "zeros3", *NAMES]
-    rows = _rows(*map(mx.sym.var, names), **network.sizes)
+    forward = _forward(*map(mx.sym.var, names), **network.sizes)
     factors = ["X", "deltas1", "deltas2", "deltas3", "h1", "h2"]
     sizes = {**network.sizes, "num_inputs": network.values[0].shape[1]}
     gradients = _gradients(*map(mx.sym.var, factors), num_examples, **sizes)
-    return fast.compiled(rows, names), fast.compiled(gradients, factors)
+    return fast.compiled(forward, names), fast.compiled(gradients, factors)
 
 
-def _rows(X, label, counts, zeros1, zeros2, zeros3, W1, b1, W2, b2, W3, b3, num_hidden,
-          num_outputs):
+def _forward(X, label, counts, zeros1, zeros2, zeros3, W1, b1, W2, b2, W3, b3, num_hidden,
+             num_outputs):
     """The sum of the losses that count; and what counts of the hidden layers and of the losses."""
     sym = mx.sym
     h1 = sym.relu(sym.FullyConnected(X, W1, b1, num_hidden=num_hidden) + zeros1)
@@ -156,12 +167,13 @@ def _gradients(X, deltas1, deltas2, deltas3, h1, h2, num_examples, num_inputs, n
         (h2, num_hidden, deltas3, num_outputs),
     ]
     gradients = []
-    for inputs, num_inputs, deltas, num_outputs in layers:
+    for inputs, width_in, deltas, width_out in layers:
         inputs, deltas = sym.transpose(inputs), sym.transpose(deltas)
-        rows = sym.arange(_in_blocks(num_outputs))  # beyond the last one: that again
-        weights = _product(sym.take(deltas, rows), inputs, num_inputs)
-        sums = _product(sym.ones((2 * BLOCK, num_examples)), deltas, num_outputs)
-        gradients += [sym.slice_axis(weights, axis=0, begin=0, end=num_outputs),
+        # The last row again, up to whole blocks.
+        blocks = sym.take(deltas, sym.arange(_in_blocks(width_out)), mode="clip")
+        weights = _product(blocks, inputs, width_in)
+        sums = _product(sym.ones((2 * BLOCK, num_examples)), deltas, width_out)
+        gradients += [sym.slice_axis(weights, axis=0, begin=0, end=width_out),
                       sym.reshape(sym.slice_axis(sums, axis=0, begin=0, end=1), (-1,))]
     return sym.Group(gradients)
 
@@ -172,5 +184,5 @@ def _product(A, B, rows_of_B):
 
 
 def _in_blocks(num_rows):
-    """At least as many rows, in whole blocks."""
+    """At least as many rows, in two or more whole blocks."""
     return max(2, -(-num_rows // BLOCK)) * BLOCK

@@ -31,25 +31,6 @@ def mnist_dir():
     return folder
 
 
-@pytest.fixture(scope="session")
-def same_rounding():
-    """Skip where a row of a matrix product depends on how many rows there are.
-
-    There the parameters of several devices and of one differ by rounding, and after some hundred
-    batches by more, since rounding may decide the sign of a relu's input.
-    """
-    nd = runtime.nd
-    for num_inputs, num_hidden in (784, 256), (256, 10):
-        X = nd.random.normal(shape=(64, num_inputs))
-        W = nd.random.normal(shape=(num_hidden, num_inputs))
-        whole, part = (
-            nd.FullyConnected(rows, W, no_bias=True, num_hidden=num_hidden)
-            for rows in (X, X[12:36])
-        )
-        if (whole[12:36] != part).asnumpy().any():
-            pytest.skip("on this CPU a row of a matrix product depends on how many rows there are")
-
-
 @pytest.fixture
 def python():
     """Run Python in a process of its own: ``python(*arguments, **environment)``."""

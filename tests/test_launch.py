@@ -122,16 +122,6 @@ def test_a_job_computes_what_one_process_does(jobs, single, tmp_path, num_server
     assert_same_end(path, expected)
 
 
-def test_an_epoch_of_mnist_is_that_of_one_process(jobs, mnist_dir, same_rounding, tmp_path):
-    one_thread = {"OMP_NUM_THREADS": "1"}  # several round in another way
-    train = [sys.executable, "-m", "mlp_mx.train", "--epochs", "1", "--dataset", "mnist", "--save"]
-    subprocess.run([*train, tmp_path / "single.npz"], check=True, env={**os.environ, **one_thread})
-    job = ["-n", 2, "-s", 1, "--", *train, tmp_path / "job.npz", "--kvstore", "dist_sync"]
-    code, _, errors = jobs.run(*job, **one_thread)
-    assert (code, errors) == (0, "")
-    assert_same_end(tmp_path / "job.npz", checkpoint.load(tmp_path / "single.npz")[0])
-
-
 @pytest.mark.parametrize("role", ["worker", "server", "scheduler"])
 def test_a_job_ends_with_a_process_that_dies(jobs, tmp_path, role):
     path = tmp_path / "model.npz"
