@@ -129,8 +129,7 @@ def rows(num_examples, start, end):
     Returns
     -------
     first, last : int
-        Two blocks at least, or all up to the end of the batch. So with more and more devices, the
-        work of each becomes no less.
+        Two whole blocks at least, or all up to the end of the batch.
     """
     first = max(0, min(start, num_examples - 2 * BLOCK)) // BLOCK * BLOCK
     return first, min(num_examples, first + _in_blocks(end - first))
