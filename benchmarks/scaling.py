@@ -71,11 +71,11 @@ def terms(num_workers, num_hidden, batch_size, cores):
     shared = 2 * gradients - 784 * num_hidden
     if num_workers == 1:
         return np.array([1, shared + gradients, 0, 0])
-    factors = batch_size * (4 * num_hidden + 11)
+    factors = exchange.Factors.size(batch_size, num_hidden, num_outputs=10)
     cores = min(num_workers, cores)
     if gradients + 1 <= factors:
         return np.array([1, (shared + gradients) / cores, 8 * num_workers * (gradients + 1), 1])
-    bounds = [batch_size * part // num_workers for part in range(num_workers + 1)]
+    bounds = distributed.bounds(batch_size, num_workers)
     spans = [exchange.rows(batch_size, *span) for span in zip(bounds, bounds[1:])]
     rows = [last - first for first, last in spans]
     share = max(max(rows), sum(rows) / cores) / batch_size

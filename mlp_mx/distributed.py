@@ -16,7 +16,7 @@ import numpy as np
 from . import InputError, exchange, fast
 from .runtime import mx, nd
 
-__all__ = ["KVSTORES", "Workers", "join"]
+__all__ = ["KVSTORES", "Workers", "bounds", "join"]
 
 KVSTORES = ("device", "dist_sync")
 
@@ -50,6 +50,18 @@ def join(kvstore, contexts):
     if kvstore is None and len(contexts) == 1:
         return None
     return Workers(kvstore or "device", contexts)
+
+
+def bounds(num_examples, num_parts):
+    """Where the parts of a batch begin, and where the last one ends.
+
+    Returns
+    -------
+    list of int
+        One more than there are parts. These differ by one example at most, and are empty where
+        there are not enough.
+    """
+    return [num_examples * part // num_parts for part in range(num_parts + 1)]
 
 
 class Workers:
@@ -105,17 +117,10 @@ class Workers:
         return tuple(self.total(*fast.count_correct(share, params, contexts)))
 
     def bounds(self, num_examples):
-        """Where the parts of a batch that are this worker's begin, and where the last one ends.
-
-        Returns
-        -------
-        list of int
-            One more than there are devices. Parts differ by one example at most, and are empty
-            where there are not enough.
-        """
+        """As the function `bounds`, of the parts of a batch that this worker's devices have."""
         devices = len(self.contexts)
         first, parts = self.rank * devices, self.num_workers * devices
-        return [num_examples * part // parts for part in range(first, first + devices + 1)]
+        return bounds(num_examples, parts)[first:first + devices + 1]
 
     def check_alike(self, start, params):
         """Raise an `InputError` unless all workers start with the same.
@@ -215,7 +220,7 @@ class Replicas:
     def _divide(self, num_examples):
         """This worker's parts of a batch, which tell the others as little as they can."""
         bounds = self._workers.bounds(num_examples)
-        factors = exchange.Factors.size(self.networks[0], num_examples)
+        factors = exchange.Factors.size(num_examples, **self.networks[0].sizes)
         alone = self._workers.num_workers * len(self.networks) == 1
         if factors < self._gradients[0].size and not alone:
             return [

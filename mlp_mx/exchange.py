@@ -77,8 +77,8 @@ class Factors:
 
     def __init__(self, network, num_examples, start, end):
         self._network = network
-        self.array = nd.zeros(self.size(network, num_examples), network.ctx)
-        shapes = [(num_examples, width) for width in self._widths(network)]
+        self.array = nd.zeros(self.size(num_examples, **network.sizes), network.ctx)
+        shapes = [(num_examples, width) for width in self._widths(**network.sizes)]
         self._tables = fast.slices(self.array, shapes)
         first, last = rows(num_examples, start, end)
         computed = np.arange(first, last)[:, None]
@@ -93,15 +93,14 @@ class Factors:
         self._forward, self._gradients = _compiled(network, num_examples)
 
     @staticmethod
-    def _widths(network):
+    def _widths(num_hidden, num_outputs):
         """Of the tables with a row for each example: deltas1, deltas2, deltas3, h1, h2, losses."""
-        hidden, outputs = network.sizes["num_hidden"], network.sizes["num_outputs"]
-        return hidden, hidden, outputs, hidden, hidden, 1
+        return num_hidden, num_hidden, num_outputs, num_hidden, num_hidden, 1
 
     @classmethod
-    def size(cls, network, num_examples):
+    def size(cls, num_examples, num_hidden, num_outputs):
         """How many numbers there are to tell."""
-        return num_examples * sum(cls._widths(network))
+        return num_examples * sum(cls._widths(num_hidden, num_outputs))
 
     def loss(self, X, label):
         """As `Gradients.loss`."""
@@ -112,8 +111,8 @@ class Factors:
         )
         with autograd.pause():
             self.array[:] = 0  # where the sums of the last batch are
-            for rows, own in zip(outputs, self._outputs):
-                rows.copyto(own)
+            for output, own in zip(outputs, self._outputs):
+                output.copyto(own)
         return loss
 
     def finish(self):
@@ -145,14 +144,11 @@ def _compiled(network, num_examples):
     return fast.compiled(forward, names), fast.compiled(gradients, factors)
 
 
-def _forward(X, label, counts, zeros1, zeros2, zeros3, W1, b1, W2, b2, W3, b3, num_hidden,
-             num_outputs):
+def _forward(X, label, counts, zeros1, zeros2, zeros3, *params, **sizes):
     """The sum of the losses that count; and what counts of the hidden layers and of the losses."""
     sym = mx.sym
-    h1 = sym.relu(sym.FullyConnected(X, W1, b1, num_hidden=num_hidden) + zeros1)
-    h2 = sym.relu(sym.FullyConnected(h1, W2, b2, num_hidden=num_hidden) + zeros2)
-    yhat_linear = sym.FullyConnected(h2, W3, b3, num_hidden=num_outputs) + zeros3
-    losses = -sym.pick(sym.log_softmax(yhat_linear), label, keepdims=True) * counts
+    h1, h2, yhat_linear = fast.layers(sym, X, *params, **sizes, zeros=(zeros1, zeros2, zeros3))
+    losses = fast.losses(sym, yhat_linear, label) * counts
     outputs = sym.broadcast_mul(h1, counts), sym.broadcast_mul(h2, counts), losses
     return sym.Group([sym.sum(losses), *map(sym.BlockGrad, outputs)])
 

@@ -20,19 +20,32 @@ from . import cli
 from .model import NAMES
 from .runtime import autograd, mx, nd
 
-__all__ = ["Network", "compiled", "count_correct", "slices", "training"]
+__all__ = ["Network", "compiled", "count_correct", "layers", "losses", "slices", "training"]
 
 
-def _net(F, X, W1, b1, W2, b2, W3, b3, num_hidden, num_outputs):
-    """`model.net` of transposed weights; F is ``mx.nd`` or, to be traced, ``mx.sym``."""
-    h1 = F.relu(F.FullyConnected(X, W1, b1, num_hidden=num_hidden))
-    h2 = F.relu(F.FullyConnected(h1, W2, b2, num_hidden=num_hidden))
-    return F.FullyConnected(h2, W3, b3, num_hidden=num_outputs)
+def layers(F, X, W1, b1, W2, b2, W3, b3, num_hidden, num_outputs, zeros=(None, None, None)):
+    """h1, h2 and yhat_linear of `model.net`, from transposed weights.
+
+    F is ``mx.nd`` or, to be traced, ``mx.sym``. Zeros are added to what a layer computes before its
+    relu, if given: autograd has the gradients there for them.
+    """
+    def linear(inputs, W, b, width, zeros):
+        outputs = F.FullyConnected(inputs, W, b, num_hidden=width)
+        return outputs if zeros is None else outputs + zeros
+
+    h1 = F.relu(linear(X, W1, b1, num_hidden, zeros[0]))
+    h2 = F.relu(linear(h1, W2, b2, num_hidden, zeros[1]))
+    return h1, h2, linear(h2, W3, b3, num_outputs, zeros[2])
 
 
-def _loss(F, X, label, *params, **sizes):
-    """The sum of `model.softmax_cross_entropy` over the batch, from class indices."""
-    return -F.sum(F.pick(F.log_softmax(_net(F, X, *params, **sizes)), label))
+def losses(F, yhat_linear, label):
+    """`model.softmax_cross_entropy` of each example, from class indices: shape (batch, 1)."""
+    return -F.pick(F.log_softmax(yhat_linear), label, keepdims=True)
+
+
+def _loss(X, label, *params, **sizes):
+    """The sum of the losses of a batch."""
+    return mx.sym.sum(losses(mx.sym, layers(mx.sym, X, *params, **sizes)[-1], label))
 
 
 class Network:
@@ -69,7 +82,7 @@ class Network:
         self.values, self.grads = slices(flat, shapes), slices(flat.grad, shapes)
         autograd.mark_variables(self.values, self.grads)
         names = ["X", "label", *NAMES]
-        self._loss = compiled(_loss(mx.sym, *map(mx.sym.var, names), **self.sizes), names)
+        self._loss = compiled(_loss(*map(mx.sym.var, names), **self.sizes), names)
 
     def loss(self, X, label):
         """The loss of a batch, summed, in nats: NDArray of shape (1,).
@@ -81,7 +94,8 @@ class Network:
 
     def predict(self, X):
         """The most likely class of each example: NDArray, float32, shape (batch,)."""
-        return nd.argmax(_net(nd, self.flatten(X), *self.values, **self.sizes), axis=1)
+        *_, yhat_linear = layers(nd, self.flatten(X), *self.values, **self.sizes)
+        return nd.argmax(yhat_linear, axis=1)
 
     def flatten(self, X):
         """Images, of any shape, as rows of numbers on the network's device."""
