@@ -86,7 +86,7 @@ class Factors:
         self._examples = slice(first, last)
         own = [table[first:last] for table in self._tables]
         deltas, self._outputs = own[:3], own[3:]
-        # Autograd has gradients at variables only: at a zero that is added to a layer's outputs.
+        # Autograd has gradients at variables only: at zeros that are added to a layer's outputs.
         self._zeros = [nd.zeros_like(delta) for delta in deltas]
         autograd.mark_variables(self._zeros, deltas)
         self._params = [value.detach() for value in network.values]  # and none at these
@@ -148,7 +148,7 @@ def _forward(X, label, counts, zeros1, zeros2, zeros3, *params, **sizes):
     """The sum of the losses that count; and what counts of the hidden layers and of the losses."""
     sym = mx.sym
     h1, h2, yhat_linear = fast.layers(sym, X, *params, **sizes, zeros=(zeros1, zeros2, zeros3))
-    losses = fast.losses(sym, yhat_linear, label) * counts
+    losses = fast.losses(yhat_linear, label) * counts
     outputs = sym.broadcast_mul(h1, counts), sym.broadcast_mul(h2, counts), losses
     return sym.Group([sym.sum(losses), *map(sym.BlockGrad, outputs)])
 

@@ -26,8 +26,8 @@ __all__ = ["Network", "compiled", "count_correct", "layers", "losses", "slices",
 def layers(F, X, W1, b1, W2, b2, W3, b3, num_hidden, num_outputs, zeros=(None, None, None)):
     """h1, h2 and yhat_linear of `model.net`, from transposed weights.
 
-    F is ``mx.nd`` or, to be traced, ``mx.sym``. Zeros are added to what a layer computes before its
-    relu, if given: autograd has the gradients there for them.
+    F is ``mx.nd`` or, to be traced, ``mx.sym``. Zeros, if given, are added to the layers' outputs,
+    before the relu: their gradients are those at these outputs.
     """
     def linear(inputs, W, b, width, zeros):
         outputs = F.FullyConnected(inputs, W, b, num_hidden=width)
@@ -38,14 +38,14 @@ def layers(F, X, W1, b1, W2, b2, W3, b3, num_hidden, num_outputs, zeros=(None, N
     return h1, h2, linear(h2, W3, b3, num_outputs, zeros[2])
 
 
-def losses(F, yhat_linear, label):
-    """`model.softmax_cross_entropy` of each example, from class indices: shape (batch, 1)."""
-    return -F.pick(F.log_softmax(yhat_linear), label, keepdims=True)
+def losses(yhat_linear, label):
+    """`model.softmax_cross_entropy` of each example, from class indices: symbols."""
+    return -mx.sym.pick(mx.sym.log_softmax(yhat_linear), label, keepdims=True)
 
 
 def _loss(X, label, *params, **sizes):
     """The sum of the losses of a batch."""
-    return mx.sym.sum(losses(mx.sym, layers(mx.sym, X, *params, **sizes)[-1], label))
+    return mx.sym.sum(losses(layers(mx.sym, X, *params, **sizes)[-1], label))
 
 
 class Network:
