@@ -379,7 +379,7 @@ def _parser():
     add("-n", "--num-workers", type=cli.integer(1, 1000), required=True, metavar="N",
         help="processes that train")
     add("-s", "--num-servers", type=cli.integer(1, 1000), default=1, metavar="N",
-        help="processes that sum up gradients")
+        help="processes that sum up what the workers tell")
     add("--hosts", type=cli.path, metavar="FILE", help="machines to use, by ssh, one in each line, "
         "host or host:port; with --cluster mpi, mpirun's host file")
     add("--cluster", choices=[name for name in CLUSTERS if name != "ssh"],

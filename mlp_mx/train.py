@@ -294,8 +294,9 @@ def _parser():
     add("--log", type=cli.path, metavar="PATH", help="file to add one JSON line an epoch to")
     add("--plot", type=cli.path, metavar="PATH",
         help="file to draw the learning curves of this run to, .png, .svg or .pdf")
-    add("--kvstore", choices=distributed.KVSTORES, help="who sums up the gradients: device, for "
-        "several devices; dist_sync, for the processes of python -m mlp_mx.launch")
+    add("--kvstore", choices=distributed.KVSTORES,
+        help="who sums up gradients or their factors: device, for several devices; dist_sync, "
+        "for the processes of python -m mlp_mx.launch")
     add("--no-progress", action="store_true", help="no progress bar, even on a terminal")
     return parser
 
