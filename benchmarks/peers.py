@@ -29,13 +29,13 @@ def read_mnist(images):
     """Images and labels of both sets in NumPy, the training set cut or repeated to a size."""
     import numpy as np
 
-    from mlp_mx import fetch
+    from mlp_mx.data import mnist
 
     def read(name, offset):
-        with gzip.open(fetch.folder() / name) as file:
+        with gzip.open(mnist.folder() / name) as file:
             return np.frombuffer(file.read(), np.uint8, offset=offset)
 
-    arrays = [read(name, 8 if "labels" in name else 16) for name in fetch.FILES]
+    arrays = [read(name, 8 if "labels" in name else 16) for name in mnist.FILES]
     train, train_label, test, test_label = (
         array.reshape(-1, 784).astype(np.float32) / 255 if len(array) > 60000 else array
         for array in arrays
@@ -50,6 +50,7 @@ class MlpMx:
 
     def __init__(self, images, num_hidden, batch_size):
         from mlp_mx import data, model, train
+        from mlp_mx.data.loader import ArrayLoader
         from mlp_mx.runtime import nd
 
         self._train = train
@@ -58,7 +59,7 @@ class MlpMx:
             index = nd.arange(images) % 60000
             arrays = (nd.take(array, index) for array in
                       (self._train_data.data, self._train_data.label))
-            self._train_data = data.ArrayLoader("MNIST", *arrays, batch_size, seed=0)
+            self._train_data = ArrayLoader("MNIST", *arrays, batch_size, seed=0)
         self._params = model.init_params(num_hidden=num_hidden, seed=0)
         next(iter(self._train_data))[0].wait_to_read()
 
@@ -96,12 +97,13 @@ class Chapter:
 
         sys.path.insert(0, os.path.join(HERE, os.pardir, "tests"))
         import chapter
-        from mlp_mx import data, fetch
+        from mlp_mx import data
+        from mlp_mx.data import mnist
 
         self._mx, self._chapter = mx, chapter
         self._loaders = [
             mx.gluon.data.DataLoader(
-                mx.gluon.data.vision.MNIST(str(fetch.folder()), train, data.transform),
+                mx.gluon.data.vision.MNIST(str(mnist.folder()), train, data.transform),
                 batch_size, shuffle=train,
             ) for train in (True, False)
         ]

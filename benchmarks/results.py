@@ -12,7 +12,8 @@ import tempfile
 
 import numpy as np
 
-from mlp_mx import data, log
+from mlp_mx import data
+from mlp_mx.train import log
 
 ROWS = (  # options of python -m mlp_mx.train, beside --dataset and --seed
     "",  # the chapter's settings

@@ -29,7 +29,9 @@ import time
 
 import numpy as np
 
-from mlp_mx import data, distributed, exchange, model
+from mlp_mx import model
+from mlp_mx.data.loader import ArrayLoader
+from mlp_mx.train import distributed, exchange
 from mlp_mx import train as training
 from mlp_mx.runtime import mx, nd
 
@@ -42,7 +44,7 @@ def train(num_hidden, batch_size, batches):
     random = np.random.RandomState(0)
     X = nd.array(random.uniform(0, 1, (batches * batch_size, 28, 28, 1)))
     label = nd.array(random.randint(0, 10, len(X)))
-    loader = data.ArrayLoader("random", X, label, batch_size, seed=0)
+    loader = ArrayLoader("random", X, label, batch_size, seed=0)
     params = model.init_params(num_hidden=num_hidden, seed=0)
     training.train_epoch(params, [(X[:batch_size], label[:batch_size])] * 3, 1e-5, workers=workers)
     begin = time.perf_counter()

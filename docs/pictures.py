@@ -12,7 +12,10 @@ import sys
 
 import numpy as np
 
-from mlp_mx import Error, cli, data, glyphs, model, plot, published, train
+from mlp_mx import Error, data, model, plot, train
+from mlp_mx import glyphs as glyphs_command
+from mlp_mx._support import cli
+from mlp_mx.train import published
 
 
 def draw(records, params, test_data):
@@ -50,7 +53,7 @@ def main(argv=None):
         path = os.path.join(folder, f"{name}.png")
         plot.save(figure, path)
         print(path)
-    if glyphs.main([os.path.join(folder, "glyphs.png")]):
+    if glyphs_command.main([os.path.join(folder, "glyphs.png")]):
         raise Error("the glyphs were not drawn")
 
 

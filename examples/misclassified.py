@@ -10,7 +10,8 @@ import sys
 
 import numpy as np
 
-from mlp_mx import checkpoint, cli, data, model, plot, runtime, train
+from mlp_mx import checkpoint, data, model, plot, runtime, train
+from mlp_mx._support import cli
 
 
 def top_confusions(labels, predictions, count=5):

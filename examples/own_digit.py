@@ -13,7 +13,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mlp_mx import cli, data, images, model, predict, runtime, train
+from mlp_mx import data, model, predict, runtime, train
+from mlp_mx._support import cli
+from mlp_mx.predict import images
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)

@@ -8,7 +8,8 @@ import argparse
 
 import matplotlib.pyplot as plt
 
-from mlp_mx import cli, data, model, runtime, train
+from mlp_mx import data, model, runtime, train
+from mlp_mx._support import cli
 from mlp_mx.runtime import gluon, nd
 
 parser = argparse.ArgumentParser(description=__doc__)

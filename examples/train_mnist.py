@@ -5,7 +5,8 @@ Runs from anywhere: python examples/train_mnist.py --epochs 3
 
 import argparse
 
-from mlp_mx import cli, data, model, runtime, train
+from mlp_mx import data, model, runtime, train
+from mlp_mx._support import cli
 from mlp_mx.runtime import autograd, nd
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -21,9 +21,9 @@ import zipfile
 import numpy as np
 
 from . import Error, InputError, __version__
-from .files import check_suffix, check_writable, open_regular, whole_file
+from ._support.files import check_suffix, check_writable, open_regular, whole_file
 from .model import NAMES, shapes
-from .runtime import mx, nd
+from .runtime.lazy import mx, nd
 
 __all__ = ["CheckpointError", "check_path", "load", "save"]
 

@@ -16,9 +16,9 @@ import itertools
 
 import numpy as np
 
-from . import cli
+from ._support import cli
 from .model import NAMES
-from .runtime import autograd, mx, nd
+from .runtime.lazy import autograd, mx, nd
 
 __all__ = ["Network", "compiled", "count_correct", "layers", "losses", "slices", "training"]
 

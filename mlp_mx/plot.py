@@ -8,7 +8,7 @@ Okabe and Ito, which the colour-blind can tell apart.
 import numpy as np
 
 from . import InputError
-from .files import check_suffix, check_writable, whole_file
+from ._support.files import check_suffix, check_writable, whole_file
 
 __all__ = [
     "check_count", "check_path", "confusion_matrix", "first_layer", "inputs", "learning_curves",

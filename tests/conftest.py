@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from mlp_mx import InputError, fetch, runtime
+from mlp_mx import InputError, runtime
+from mlp_mx.data import mnist
 
 
 def pytest_runtest_setup(item):
@@ -21,8 +22,8 @@ def pytest_runtest_setup(item):
 @pytest.fixture(scope="session")
 def mnist_dir():
     """The folder of the four MNIST files, which tests never download."""
-    folder = fetch.folder()
-    wrong = {name: state for name, state in fetch.status(folder).items() if state != "verified"}
+    folder = mnist.folder()
+    wrong = {name: state for name, state in mnist.status(folder).items() if state != "verified"}
     if wrong:
         message = f"no MNIST in {folder}: `python -m mlp_mx.train` gets it, or set MLP_MX_DATA"
         if os.environ.get("MLP_MX_REQUIRE_MNIST") == "1":

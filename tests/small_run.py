@@ -2,10 +2,11 @@
 
 import sys
 
-from mlp_mx import glyphs, train
+from mlp_mx.train import __main__ as train_command
+from mlp_mx.data import glyphs
 
 SPLITS = glyphs.generate("train", 2000), glyphs.generate("test", 500)
 
 if __name__ == "__main__":
     glyphs.load = lambda data_dir, progress: SPLITS
-    sys.exit(train.main(["--dataset", "glyphs", "--num-hidden", "64", *sys.argv[1:]]))
+    sys.exit(train_command.main(["--dataset", "glyphs", "--num-hidden", "64", *sys.argv[1:]]))

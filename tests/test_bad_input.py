@@ -1,6 +1,7 @@
 """Bad command lines, made from the commands' own tables of options."""
 
 import gzip
+import importlib
 import os
 import pathlib
 import struct
@@ -10,13 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlp_mx import (
-    checkpoint, export, fetch, glyphs, launch, model, predict, runtime, train,
-)
+from mlp_mx import checkpoint, model
+from mlp_mx import glyphs as glyphs_command
+from mlp_mx.data import glyphs, mnist
 
 LINES = int(os.environ.get("MLP_MX_COMMAND_LINES", 200))
-COMMANDS = {"train": train, "predict": predict, "export": export, "launch": launch,
-            "glyphs": glyphs, "runtime": runtime}
+COMMANDS = {
+    "glyphs": glyphs_command,
+    **{name: importlib.import_module(f"mlp_mx.{name}.__main__")
+       for name in ("train", "predict", "export", "launch", "runtime")},
+}
 NETWORK = model.init_params(num_hidden=4, seed=0)
 SPLITS = glyphs.generate("train", 400), glyphs.generate("test", 400)
 # Of files that are there: folder, folder.npz, text.txt, damaged.npz, good.npz.
@@ -131,8 +135,8 @@ IMAGES, LABELS = idx(np.zeros((20, 28, 28))), idx(np.zeros(20))
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("dataset", ["mnist", "auto"])
 def test_wrong_data_files_get_one_line(capsys, monkeypatch, images, labels, message, dataset):
-    monkeypatch.setattr(fetch, "MIRRORS", ("http://127.0.0.1:9/",))
-    for name in fetch.FILES:
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))
+    for name in mnist.FILES:
         content = images if "images" in name else labels
         if content is not None:
             pathlib.Path("folder", name).write_bytes(content)
@@ -144,7 +148,7 @@ def test_wrong_data_files_get_one_line(capsys, monkeypatch, images, labels, mess
         assert code == 0 and errors.startswith("warning: THIS IS NOT MNIST")
     else:
         assert code == (1 if "download" in message else 2) and errors.startswith("error: ")
-    for name in fetch.FILES:
+    for name in mnist.FILES:
         content = images if "images" in name else labels
         path = pathlib.Path("folder", name)
         assert (path.read_bytes() if path.exists() else None) == content

@@ -14,13 +14,15 @@ import time
 
 import pytest
 
-from mlp_mx import checkpoint, cli, train
+from mlp_mx import checkpoint
+from mlp_mx.train import __main__ as train_command
+from mlp_mx._support import cli
 
 EPOCH = r"Epoch 0\. Loss: \d\.\d+, Train_acc 0\.\d+, Test_acc 0\.\d+\n"
 
 
 def test_main_prints_the_chapters_line_and_the_published_result(capsys, mnist_dir):
-    assert train.main(["--epochs", "1", "--data-dir", str(mnist_dir), "--ctx", "cpu"]) == 0
+    assert train_command.main(["--epochs", "1", "--data-dir", str(mnist_dir), "--ctx", "cpu"]) == 0
     printed, errors = capsys.readouterr()
     assert re.fullmatch(
         r"MNIST: 60000 training and 10000 test examples, on cpu\(0\)\n" + EPOCH +
@@ -50,7 +52,7 @@ BAD_OPTIONS = [
 @pytest.mark.parametrize("options, complaint", BAD_OPTIONS)
 def test_bad_options_get_one_line_and_exit_code_2(capsys, options, complaint):
     try:
-        code = train.main(options.split())
+        code = train_command.main(options.split())
     except SystemExit as exit:  # argparse's way out
         code = exit.code
     printed, errors = capsys.readouterr()
@@ -60,7 +62,7 @@ def test_bad_options_get_one_line_and_exit_code_2(capsys, options, complaint):
 
 def test_help_names_every_default(capsys):
     with pytest.raises(SystemExit) as exit:
-        train.main(["--help"])
+        train_command.main(["--help"])
     assert exit.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for default in ("auto", "10", "64", "0.001", "256", "0.01", "0"):
@@ -68,7 +70,7 @@ def test_help_names_every_default(capsys):
 
 
 def test_diverging_training_ends_with_exit_code_1(capsys, mnist_dir):
-    assert train.main(["--learning-rate", "10", "--data-dir", str(mnist_dir)]) == 1
+    assert train_command.main(["--learning-rate", "10", "--data-dir", str(mnist_dir)]) == 1
     assert re.fullmatch(r"error: the loss is not finite in epoch 0, batch \d+: .*\n",
                         capsys.readouterr().err)
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mlp_mx import cuda
+from mlp_mx.runtime import cuda
 
 
 @pytest.fixture

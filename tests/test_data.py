@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from mlp_mx import InputError, data
+from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.runtime import gluon, nd
 
 
 def loader(num_examples=100, batch_size=32, seed=None):
     values = np.arange(num_examples, dtype=np.float32)
     images = np.broadcast_to(values[:, None, None, None], (num_examples, 28, 28, 1))
-    return data.ArrayLoader("numbers", nd.array(images), nd.array(values), batch_size, seed)
+    return ArrayLoader("numbers", nd.array(images), nd.array(values), batch_size, seed)
 
 
 def labels(batches):

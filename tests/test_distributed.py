@@ -6,7 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from mlp_mx import InputError, checkpoint, data, distributed, model, train
+from mlp_mx import InputError, checkpoint, model, train
+from mlp_mx.train import __main__ as train_command
+from mlp_mx.data.loader import ArrayLoader
+from mlp_mx.train import distributed
 from mlp_mx.runtime import mx, nd
 
 CPU = pathlib.Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
@@ -18,7 +21,7 @@ def fit(num_examples, batch_size, workers=None, **options):
     random = np.random.RandomState(1)
     X = nd.array(random.uniform(0, 1, (num_examples, 28, 28, 1)))
     label = nd.array(random.randint(0, 10, num_examples))
-    loaders = [data.ArrayLoader("random", X, label, batch_size, seed) for seed in (0, None)]
+    loaders = [ArrayLoader("random", X, label, batch_size, seed) for seed in (0, None)]
     params = model.init_params(num_hidden=37, weight_scale=0.05, seed=2)
     records = list(train.fit(params, *loaders, epochs=2, workers=workers, **options))
     return [record[:4] for record in records], [param.asnumpy() for param in params]
@@ -120,7 +123,7 @@ def test_two_contexts_with_openmp_threads_do_not_hang(python):
 def test_train_command_with_two_contexts(mnist_dir, capsys, tmp_path):
     path = tmp_path / "model.npz"
     arguments = ["--epochs", "1", "--ctx", "cpu:1,cpu:0", "--save", str(path)]
-    assert train.main(arguments) == 0
+    assert train_command.main(arguments) == 0
     printed = capsys.readouterr().out
     assert "on cpu(1), cpu(0)" in printed and path.exists()
     accuracy = float(printed.split("Test_acc ")[1].split()[0])

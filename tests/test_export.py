@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlp_mx import Error, InputError, __version__, checkpoint, data, export, model, train
+from mlp_mx.export import __main__ as export_command
 from mlp_mx.runtime import nd
 
 
@@ -90,7 +91,7 @@ def test_main_writes_what_the_checkpoint_says(params, tmp_path, capsys):
     paths = [tmp_path / name for name in ("model.npz", "a.onnx", "b.onnx")]
     checkpoint.save(paths[0], params, **METADATA)
     for path in paths[1:]:
-        assert export.main([str(paths[0]), str(path), "--uint8"]) == 0
+        assert export_command.main([str(paths[0]), str(path), "--uint8"]) == 0
     assert "trained on MNIST, test accuracy 0.93" in capsys.readouterr().out
     assert paths[1].read_bytes() == paths[2].read_bytes()
     proto = onnx.load(str(paths[1]))
@@ -116,7 +117,7 @@ def test_main_says_what_is_wrong(tmp_path, capsys, source, output, complaint):
     checkpoint.save(tmp_path / "model.npz", model.init_params(num_hidden=2))
     checkpoint.save(tmp_path / "six.npz", model.init_params(num_inputs=6, num_hidden=2))
     before = sorted(tmp_path.iterdir())
-    assert export.main([str(tmp_path / source), str(tmp_path / output)]) == 2
+    assert export_command.main([str(tmp_path / source), str(tmp_path / output)]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1 and complaint in printed.err
     assert sorted(tmp_path.iterdir()) == before

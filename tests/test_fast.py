@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import chapter
-from mlp_mx import data, fast, model, train
+from mlp_mx import fast, model, train
+from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.runtime import autograd, mx, nd
 
 
@@ -68,7 +69,7 @@ def test_training_gives_back_what_an_interrupted_epoch_reached(case):
 
 def test_parameters_written_between_epochs_are_used(case):
     params, X, label = case
-    loader = data.ArrayLoader("synthetic", X, label, 64)
+    loader = ArrayLoader("synthetic", X, label, 64)
     epochs = train.fit(params, loader, loader, epochs=3, learning_rate=0.001)
     next(epochs)
     for param in params:

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from mlp_mx import InputError
-from mlp_mx.files import WriteError, check_suffix, open_regular, whole_file
+from mlp_mx._support.files import WriteError, check_suffix, open_regular, whole_file
 
 
 def write(path, content):

@@ -9,7 +9,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from mlp_mx import InputError, data, fetch, glyphs
+from mlp_mx import InputError, data
+from mlp_mx import glyphs as glyphs_command
+from mlp_mx.data import glyphs, mnist
 from mlp_mx.runtime import gluon
 
 # Of images and labels, the first 1000 of each half: from Linux on x86_64 under several versions of
@@ -38,7 +40,7 @@ def splits(folder):
 def no_network(monkeypatch):
     """Mirrors that refuse the connection."""
     monkeypatch.delenv("MLP_MX_MIRROR", raising=False)
-    monkeypatch.setattr(fetch, "MIRRORS", ("http://127.0.0.1:9/",))
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -130,12 +132,12 @@ def test_auto_without_network_takes_glyphs_and_says_so(folder, no_network, split
 
 
 def test_mnist_never_falls_back(folder, no_network):
-    with pytest.raises(fetch.DownloadError):
+    with pytest.raises(mnist.DownloadError):
         data.load("mnist", folder)
 
 
 def test_glyphs_ask_for_no_mnist(folder, monkeypatch):
-    monkeypatch.setattr(fetch, "mnist", None)  # is not called
+    monkeypatch.setattr(mnist, "mnist", None)  # is not called
     assert data.load("glyphs", folder)[0].name == "glyphs"
 
 
@@ -159,7 +161,7 @@ def test_write_mnist_files_writes_what_gluon_reads(splits, tmp_path, monkeypatch
 
 def test_command_draws_the_contact_sheet(folder, splits, tmp_path, capsys):
     path = tmp_path / "sheet.png"
-    assert glyphs.main([str(path), "--data-dir", str(folder), "--split", "test"]) == 0
+    assert glyphs_command.main([str(path), "--data-dir", str(folder), "--split", "test"]) == 0
     picture = matplotlib.image.imread(path)
     assert picture.shape[:2] == (560, 1120)
     images, labels = splits["test"]
@@ -182,7 +184,7 @@ def test_command_says_what_cannot_be_written(
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe.png")
     os.mkdir("folder.png")
-    assert glyphs.main([*arguments, "--data-dir", str(folder)]) == 2
+    assert glyphs_command.main([*arguments, "--data-dir", str(folder)]) == 2
     errors = capsys.readouterr().err
     assert errors.startswith("error: ") and errors.count("\n") == 1
     assert complaint in errors

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mlp_mx import images
+from mlp_mx.predict import images
 
 
 @pytest.fixture(scope="module")

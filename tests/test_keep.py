@@ -7,8 +7,9 @@ import tempfile
 
 import pytest
 
-from mlp_mx import Error, checkpoint, keep, log, model
-from mlp_mx.files import WriteError
+from mlp_mx import Error, checkpoint, model
+from mlp_mx.train import keep, log
+from mlp_mx._support.files import WriteError
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are l
 SMALL_RUN = pathlib.Path(__file__).with_name("small_run.py")
 # Sums up the ranks, on a server: the smallest job that uses every process.
 SUM_UP = (
-    'from mlp_mx.distributed import Workers; from mlp_mx.runtime import mx; '
+    'from mlp_mx.train.distributed import Workers; from mlp_mx.runtime import mx; '
     'workers = Workers("dist_sync", [mx.cpu()]); total = workers.total(10 + workers.rank); '
     'workers.rank or print(total)'
 )

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from mlp_mx import checkpoint, data, export, model, train
+from mlp_mx import checkpoint, data, model, train
+from mlp_mx.export import __main__ as export_command
 
 ROOT = pathlib.Path(__file__).parents[1]
 PROGRAMS = ROOT / "examples" / "leaving"
@@ -47,7 +48,7 @@ def test_other_libraries_have_the_same_accuracy(trained, accuracy, library):
 def test_onnxruntime_has_the_same_accuracy(trained, accuracy, tmp_path):
     pytest.importorskip("onnx")
     path, expected = trained
-    assert export.main([str(path), str(tmp_path / "model.onnx")]) == 0
+    assert export_command.main([str(path), str(tmp_path / "model.onnx")]) == 0
     assert accuracy("onnx_predict.py", tmp_path / "model.onnx") == pytest.approx(
         expected, abs=1.5e-4)
 

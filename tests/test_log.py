@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from mlp_mx import InputError, log
-from mlp_mx.files import WriteError
+from mlp_mx import InputError
+from mlp_mx.train import log
+from mlp_mx._support.files import WriteError
 
 
 def test_log_reads_back_what_was_added(tmp_path):

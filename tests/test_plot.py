@@ -8,8 +8,9 @@ import matplotlib.colors
 import numpy as np
 import pytest
 
-from mlp_mx import Error, InputError, plot, published
-from mlp_mx.files import WriteError
+from mlp_mx import Error, InputError, plot
+from mlp_mx.train import published
+from mlp_mx._support.files import WriteError
 
 RANDOM = np.random.RandomState(0)
 IMAGES = RANDOM.randint(0, 256, (12, 28, 28)).astype(np.uint8)

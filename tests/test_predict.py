@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlp_mx import checkpoint, data, images, model, predict, train
+from mlp_mx import checkpoint, data, model, predict, train
+from mlp_mx.predict import __main__ as predict_command
+from mlp_mx.predict import images
 
 DIGITS = 100
 
@@ -119,7 +121,7 @@ def files(tmp_path, test_data):
 
 
 def test_main_prints_one_aligned_line_a_picture(capsys, network, files):
-    assert predict.main([network, *files]) == 0
+    assert predict_command.main([network, *files]) == 0
     printed, errors = capsys.readouterr()
     lines = printed.splitlines()
     assert errors == "" and len({len(line) for line in lines}) == 1
@@ -130,7 +132,7 @@ def test_main_prints_one_aligned_line_a_picture(capsys, network, files):
 
 
 def test_main_prints_json_for_programs(capsys, network, files):
-    assert predict.main([network, "--json", *files, "absent.png"]) == 1
+    assert predict_command.main([network, "--json", *files, "absent.png"]) == 1
     printed, errors = capsys.readouterr()
     *results, failed = map(json.loads, printed.splitlines())
     assert [result["file"] for result in results] == files
@@ -147,7 +149,7 @@ def test_main_goes_on_after_a_picture_that_fails(capsys, tmp_path, network, file
     blank, text = tmp_path / "blank.png", tmp_path / "te\nxt.png"
     Image.new("L", (50, 50), 200).save(blank)
     text.write_text("seven")
-    assert predict.main([network, files[0], str(blank), str(text), files[1]]) == 1
+    assert predict_command.main([network, files[0], str(blank), str(text), files[1]]) == 1
     printed, errors = capsys.readouterr()
     assert printed.count("\n") == 2
     complaints = errors.splitlines()
@@ -157,30 +159,30 @@ def test_main_goes_on_after_a_picture_that_fails(capsys, tmp_path, network, file
 
 def test_main_ends_as_the_chapter_does(capsys, tmp_path, network, mnist_dir, test_data):
     options = ["--data-dir", str(mnist_dir), "--samples", "30", "--seed", "5"]
-    assert predict.main([network, *options]) == 0
+    assert predict_command.main([network, *options]) == 0
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.startswith("MNIST: 30 of 10000 test digits")
     predictions, labels = (
         list(map(int, re.fullmatch(f"{name} *((?:\\d ?){{30}})", line)[1].split()))
         for name, line in zip(("model predictions are:", "true labels :"), lines))
     assert sum(a == b for a, b in zip(predictions, labels)) > 22
-    assert predict.main([network, *options, "--json"]) == 0
+    assert predict_command.main([network, *options, "--json"]) == 0
     results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [result["digit"] for result in results] == predictions  # the same seed, the same digits
     assert [result["label"] for result in results] == labels
     chosen = [result["index"] for result in results]
     assert len(set(chosen)) == 30 and (test_data.label.asnumpy()[chosen] == labels).all()
-    assert predict.main([network, *options[:-1], "6"]) == 0
+    assert predict_command.main([network, *options[:-1], "6"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] != lines
 
 
 def test_main_draws_what_was_asked_for(capsys, tmp_path, network, mnist_dir, files):
     strip, inputs = tmp_path / "strip.png", tmp_path / "inputs.svg"
-    assert predict.main([network, "--data-dir", str(mnist_dir), "--plot", str(strip)]) == 0
+    assert predict_command.main([network, "--data-dir", str(mnist_dir), "--plot", str(strip)]) == 0
     width, height = Image.open(strip).size
     assert width > 4 * height
     strip.unlink()
-    assert predict.main(
+    assert predict_command.main(
         [network, *files, "absent.png", "--plot", str(strip), "--show-input", str(inputs)]) == 1
     assert Image.open(strip).size[0] < width  # three digits, not ten
     assert inputs.read_text().startswith("<?xml")
@@ -197,10 +199,10 @@ def test_main_takes_the_data_set_of_the_model(
     for number, metadata in enumerate([{"dataset": "glyphs"}, {"dataset": [1]}, {}]):
         path = str(tmp_path / f"{number}.npz")
         checkpoint.save(path, params, **metadata)
-        assert predict.main([path]) == 0
-        assert predict.main([path, *files]) == 0
+        assert predict_command.main([path]) == 0
+        assert predict_command.main([path, *files]) == 0
         assert "not on MNIST's handwriting" in capsys.readouterr().err
-    assert predict.main([network, "--dataset", "glyphs"]) == 0
+    assert predict_command.main([network, "--dataset", "glyphs"]) == 0
     assert asked == ["glyphs", "auto", "auto", "glyphs"]
 
 
@@ -216,7 +218,7 @@ def test_main_takes_the_data_set_of_the_model(
 ])
 def test_bad_options_get_one_line_and_exit_code_2(capsys, network, options, complaint):
     try:
-        code = predict.main([network, *options.split()])
+        code = predict_command.main([network, *options.split()])
     except SystemExit as exit:  # argparse's way out
         code = exit.code
     printed, errors = capsys.readouterr()
@@ -229,6 +231,6 @@ def test_bad_models_get_one_line_and_exit_code_2(capsys, tmp_path, files):
     checkpoint.save(small, model.init_params(num_inputs=6, num_hidden=5, num_outputs=3))
     text.write_text("no model")
     for path, complaint in ((small, "784 inputs"), (text, "damaged"), ("absent.npz", "No such")):
-        assert predict.main([str(path), *files]) == 2
+        assert predict_command.main([str(path), *files]) == 2
         printed, errors = capsys.readouterr()
         assert printed == "" and errors.count("\n") == 1 and complaint in errors

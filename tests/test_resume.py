@@ -5,7 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from mlp_mx import checkpoint, data, glyphs, train
+from mlp_mx import checkpoint, data
+from mlp_mx.train import __main__ as train_command
+from mlp_mx.data import glyphs
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +19,8 @@ def small_data(monkeypatch):
 
 
 def run(*arguments):
-    return train.main(["--dataset", "glyphs", "--learning-rate", "0.005", *map(str, arguments)])
+    return train_command.main(
+        ["--dataset", "glyphs", "--learning-rate", "0.005", *map(str, arguments)])
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".params"])

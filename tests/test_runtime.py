@@ -7,10 +7,12 @@ import types
 
 import pytest
 
-from mlp_mx import InputError, cuda, runtime
+from mlp_mx import InputError, runtime
+from mlp_mx.runtime import __main__ as runtime_command
+from mlp_mx.runtime import cuda
 from mlp_mx.runtime import mx
 
-BLAS = "from mlp_mx import runtime; print(runtime.describe()['BLAS'])"
+BLAS = "from mlp_mx.runtime import __main__; print(__main__.describe()['BLAS'])"
 # Names the kernel of the OpenBLAS that NumPy carries, whatever NumPy's build calls its symbols.
 NUMPY_KERNEL = """
 import ctypes, glob, os, numpy
@@ -40,7 +42,7 @@ def test_cpu_features_of_a_system_without_them(tmp_path):
 @pytest.mark.skipif(runtime.blas_kernel() is None, reason="no kernel to choose on this CPU")
 def test_load_chooses_the_kernel_for_mxnet_alone(python):
     code = ("import os; before = dict(os.environ); from mlp_mx import runtime\n"
-            "print(runtime.describe()['BLAS']); assert os.environ == before\n")
+            "print(__main__.describe()['BLAS']); assert os.environ == before\n")
     result = python("-c", code + NUMPY_KERNEL, MLP_MX_BLAS="openblas")
     assert result.stderr == ""
     of_mxnet, of_numpy = result.stdout.splitlines()
@@ -158,7 +160,7 @@ def test_context_of_a_gpu_with_the_cpu_wheel():
 
 
 def test_runtime_command_prints_what_a_bug_report_needs(capsys, mnist_dir):
-    assert runtime.main([]) == 0
+    assert runtime_command.main([]) == 0
     printed = capsys.readouterr().out
     for part in ("1.9.1", sys.version.split()[0], "NumPy", "Matplotlib", "BLAS", "CPU",
                  str(mnist_dir), "t10k-labels-idx1-ubyte.gz:"):

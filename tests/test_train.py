@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import chapter
-from mlp_mx import data, model, published, runtime, train
+from mlp_mx import data, model, runtime, train
+from mlp_mx.data.loader import ArrayLoader
+from mlp_mx.train import published
 from mlp_mx.runtime import autograd, nd
 
 
@@ -19,7 +21,7 @@ def synthetic(num_examples, seed=0):
 
 def loaders(num_examples=1000, batch_size=64):
     return [
-        data.ArrayLoader("synthetic", *synthetic(num_examples), batch_size, seed)
+        ArrayLoader("synthetic", *synthetic(num_examples), batch_size, seed)
         for seed in (0, None)
     ]
 
@@ -101,7 +103,7 @@ def test_diverging_training_stops_at_the_batch():
     X, label = synthetic(640)
     poisoned = X.copy()
     poisoned[130] = float("inf")  # the third batch of 64
-    batches = data.ArrayLoader("synthetic", poisoned, label, 64)
+    batches = ArrayLoader("synthetic", poisoned, label, 64)
     with pytest.raises(train.DivergenceError, match="epoch 7, batch 2: .*--learning-rate"):
         train.train_epoch(model.init_params(seed=0), batches, 0.001, epoch=7)
 

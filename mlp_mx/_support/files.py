@@ -6,7 +6,7 @@ import os
 import stat
 import tempfile
 
-from . import Error, InputError
+from .. import Error, InputError
 
 __all__ = ["WriteError", "check_suffix", "check_writable", "open_regular", "whole_file"]
 

@@ -4,8 +4,9 @@ import os
 import tempfile
 import warnings
 
-from . import Error, checkpoint, plot, published
-from .files import WriteError
+from .. import Error, checkpoint, plot
+from .._support.files import WriteError
+from . import published
 from .log import Log
 
 __all__ = ["Keeper"]

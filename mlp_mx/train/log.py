@@ -3,8 +3,8 @@
 import json
 import os
 
-from . import InputError
-from .files import WriteError, check_writable, open_regular
+from .. import InputError
+from .._support.files import WriteError, check_writable, open_regular
 
 __all__ = ["Log", "read"]
 

@@ -1,7 +1,7 @@
-"""The one room that imports MXNet: makes 1.9.1 import, run well, and say what is wrong.
+"""MXNet 1.9.1 on today's machines: the only module that imports it.
 
-``from .runtime import mx, nd, autograd, gluon`` loads MXNet on the first such import, so that
-this module itself also imports where MXNet cannot, and ``python -m mlp_mx.runtime`` can say why.
+``from mlp_mx.runtime import mx, nd, autograd, gluon`` loads MXNet; importing the module itself does
+not, so that ``python -m mlp_mx.runtime`` can say why MXNet does not load.
 """
 
 import contextlib
@@ -12,15 +12,15 @@ import importlib.metadata
 import os
 import platform
 import re
-import signal
 import sys
 import warnings
 
-import numpy as np  # before MXNet: NumPy's own OpenBLAS must not see the kernel chosen for MXNet's
+import numpy as np  # before MXNet, so that its own OpenBLAS does not see the kernel chosen below
 
-from . import Error, InputError, __version__, cli, cuda, fetch
+from .. import Error, InputError
+from . import cuda
 
-__all__ = ["MXNetLoadError", "blas_kernel", "context", "contexts", "describe", "load", "load_mkl"]
+__all__ = ["MXNetLoadError", "blas_kernel", "context", "contexts", "load", "load_mkl"]
 
 # Debian's packages of the system libraries that MXNet's wheel expects to find.
 SYSTEM_PACKAGES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0"}
@@ -39,19 +39,7 @@ class MXNetLoadError(Error, ImportError):
 def __getattr__(name):
     if name not in ("autograd", "gluon", "mx", "nd"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        mx = load()
-    except Error as error:
-        if not _is_command():
-            raise
-        # Nobody is there to catch it, and a traceback would bury the one line that helps.
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        if not _is_command():
-            raise
-        print(cli.MEANINGS[signal.SIGINT], file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+    mx = load()
     return mx if name == "mx" else getattr(mx, name)
 
 
@@ -159,12 +147,6 @@ def _diagnose(error):
             f"on Debian and Ubuntu, run: apt-get install {' '.join(SYSTEM_PACKAGES.values())}"
         )
     return f"{type(error).__name__}: {error}"
-
-
-def _is_command():
-    """Whether the process was started as ``python -m mlp_mx.<module>``."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec is not None and spec.name.startswith(f"{__package__}.")
 
 
 def cpu_features(cpuinfo="/proc/cpuinfo"):
@@ -277,79 +259,3 @@ def _gpus():
     found = ", ".join(f"gpu:{number} is {card}" for number, card in enumerate(cards))
     return usable, (f"{found}, and MXNet's GPU wheel has code for compute capabilities from 5.0 to "
                     "8.9 only; use another card, or --ctx cpu")
-
-
-def _blas_in_use(mx):
-    """Name the BLAS library that ``nd.dot`` calls, with the kernel that it chose."""
-    mkl = load_mkl()
-    if mkl:
-        version = ctypes.create_string_buffer(200)
-        mkl.MKL_Get_Version_String(version, len(version))
-        return version.value.decode().strip()
-    try:
-        openblas = ctypes.CDLL(os.path.join(os.path.dirname(mx.__file__), "libopenblas.so.0"))
-        openblas.openblas_get_config.restype = ctypes.c_char_p
-        return openblas.openblas_get_config().decode()
-    except OSError:  # other wheels, such as macOS's, link another one
-        return ", ".join(
-            name for name, feature in mx.runtime.Features().items()
-            if name.startswith("BLAS_") and feature.enabled
-        )
-
-
-def _version(distribution):
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def describe():
-    """What a bug report needs to say about this machine.
-
-    Returns
-    -------
-    dict of str to str
-        From a heading, such as ``"MXNet"``, to what was found.
-    """
-    facts = {
-        "mlp_mx": __version__,
-        "Python": f"{platform.python_version()} ({sys.executable})",
-        "system": platform.platform(),
-        "NumPy": np.__version__,
-        "Matplotlib": _version("matplotlib"),
-    }
-    try:
-        mx = load()
-    except MXNetLoadError as error:
-        facts["MXNet"] = str(error)
-    else:
-        gpus, why_not = _gpus()
-        wheel = "GPU" if mx.runtime.Features().is_enabled("CUDA") else "CPU"
-        facts["MXNet"] = f"{mx.__version__}, {wheel} wheel"
-        facts["devices"] = f"cpu(0), GPUs: {', '.join(map(str, gpus)) or why_not}"
-        facts["BLAS"] = _blas_in_use(mx)
-    features = [name for name in ("avx", "avx2", "fma", "avx512f") if name in cpu_features()]
-    facts["CPU"] = f"{os.cpu_count()} cores; {' '.join(features) or 'features unknown'}"
-    folder = fetch.folder()
-    facts["data directory"] = str(folder)
-    facts.update({f"  {name}": state for name, state in fetch.status(folder).items()})
-    return facts
-
-
-def _parser():
-    return cli.ArgumentParser(
-        prog="python -m mlp_mx.runtime", description="Print what a bug report needs."
-    )
-
-
-@cli.command
-def main(argv=None):
-    """Print what `describe` finds."""
-    _parser().parse_args(argv)
-    for heading, fact in describe().items():
-        print(f"{heading + ':':<30} {fact}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,9 +10,10 @@ import threading
 import time
 import zlib
 
-from . import Error, InputError, cli
+from .. import Error, InputError
+from .._support import cli
 
-__all__ = ["DownloadError", "FILES", "MIRRORS", "folder", "mnist", "status"]
+__all__ = ["DownloadError", "FILES", "MIRRORS", "fetch", "folder", "status"]
 
 # SHA-256 of Y. LeCun's original files, which are also gluon's.
 FILES = {
@@ -88,7 +89,7 @@ def _is_whole(path):
         return False
 
 
-def mnist(data_dir=None, progress=False):
+def fetch(data_dir=None, progress=False):
     """Make sure that the four MNIST files are there, and are the right ones.
 
     Files that are there and right are left alone, and the folder may then be read-only. Missing

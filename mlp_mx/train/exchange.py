@@ -16,9 +16,9 @@ says where that is.
 
 import numpy as np
 
-from . import fast
-from .model import NAMES
-from .runtime import autograd, mx, nd
+from .. import fast
+from ..model import NAMES
+from ..runtime.lazy import autograd, mx, nd
 
 __all__ = ["Factors", "Gradients", "rows"]
 

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
-from . import InputError
+from .. import InputError
 
 __all__ = ["ImageError", "ink", "read", "to_mnist"]
 

@@ -1,12 +1,10 @@
 """ONNX: a trained network for whatever runs it, and ``python -m mlp_mx.export``."""
 
 import json
-import sys
 
 import numpy as np
 
-from . import Error, InputError, __version__, checkpoint, cli
-from .files import check_writable, whole_file
+from .. import Error, InputError, __version__, checkpoint
 
 __all__ = ["to_onnx"]
 
@@ -124,35 +122,3 @@ def _title(metadata):
         title += f", test accuracy {metadata['test_accuracy']}"
         title += f" after epoch {metadata['epoch']}" if "epoch" in metadata else ""
     return title
-
-
-@cli.command
-def main(argv=None):
-    """Write a saved network as an ONNX file."""
-    args = _parser().parse_args(argv)
-    cli.check_different(args, "model", "output")
-    check_writable(args.output, ".onnx")
-    params, metadata = checkpoint.load(args.model)
-    model = to_onnx(params, metadata, args.flat, args.uint8, args.softmax)
-    with whole_file(args.output) as file:
-        file.write(model.SerializeToString(deterministic=True))
-    print(f"{args.output}: {model.doc_string}")
-
-
-def _parser():
-    parser = cli.ArgumentParser(
-        prog="python -m mlp_mx.export", description="Write a saved network as an ONNX file.",
-    )
-    add = parser.add_argument
-    add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
-    add("output", type=cli.path, metavar="OUT", help="file to write, .onnx")
-    add("--flat", action="store_true",
-        help="take images of shape (batch, 784) instead of (batch, 28, 28, 1)")
-    add("--uint8", action="store_true",
-        help="take pixels from 0 to 255 as uint8 instead of from 0 to 1 as float32")
-    add("--softmax", action="store_true", help="give probabilities instead of logits")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,8 +2,8 @@
 
 Each batch is cut into as many parts as there are devices in all. Each device computes the gradients
 of its part on its own copy of the parameters, or the factors of the gradients (see
-`mlp_mx.exchange`); the kvstore sums them, and hands the sum to all; so every copy takes the same
-step of SGD, and they stay alike.
+`mlp_mx.train.exchange`); the kvstore sums them, and hands the sum to all; so every copy takes the
+same step of SGD, and they stay alike.
 """
 
 import contextlib
@@ -13,8 +13,9 @@ import zlib
 
 import numpy as np
 
-from . import InputError, exchange, fast
-from .runtime import mx, nd
+from .. import InputError, fast
+from ..runtime.lazy import mx, nd
+from . import exchange
 
 __all__ = ["KVSTORES", "Workers", "bounds", "join"]
 

@@ -13,7 +13,7 @@ import warnings
 
 import tqdm
 
-from . import Error, InputError
+from .. import Error, InputError
 
 __all__ = [
     "ArgumentParser", "Stopped", "bar", "check_different", "command", "integer", "number", "path",
@@ -40,11 +40,14 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
+RawHelp = argparse.RawDescriptionHelpFormatter
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` with one-line errors, and without abbreviated options."""
 
-    def __init__(self, **kwargs):
-        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **kwargs)
+    def __init__(self, formatter_class=_HelpFormatter, **kwargs):
+        super().__init__(allow_abbrev=False, formatter_class=formatter_class, **kwargs)
 
     def error(self, message):
         self.exit(2, f"error: {_one_line(message)} (--help lists the options)\n")

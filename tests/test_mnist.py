@@ -13,10 +13,11 @@ import time
 
 import pytest
 
-from mlp_mx import InputError, fetch
+from mlp_mx import InputError
+from mlp_mx.data import mnist
 
 RACES = int(os.environ.get("MLP_MX_RACES", 2))
-FILES = {name: gzip.compress(name.encode() * 1000, mtime=0) for name in fetch.FILES}
+FILES = {name: gzip.compress(name.encode() * 1000, mtime=0) for name in mnist.FILES}
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
@@ -120,9 +121,9 @@ def server():
 def small_files(monkeypatch):
     """Small files in the place of MNIST's, short times, and no mirror outside this machine."""
     digests = {name: hashlib.sha256(body).hexdigest() for name, body in FILES.items()}
-    monkeypatch.setattr(fetch, "FILES", digests)
-    monkeypatch.setattr(fetch, "MIRRORS", ())
-    monkeypatch.setattr(fetch, "SECONDS_TO_ANSWER", 1)
+    monkeypatch.setattr(mnist, "FILES", digests)
+    monkeypatch.setattr(mnist, "MIRRORS", ())
+    monkeypatch.setattr(mnist, "SECONDS_TO_ANSWER", 1)
     monkeypatch.delenv("MLP_MX_MIRROR", raising=False)
 
 
@@ -130,7 +131,7 @@ def use(monkeypatch, server, *behaviours):
     """Make the server's folders the mirrors, the first one as the user's own."""
     own, *others = (f"{server.url}/{behaviour}/" for behaviour in behaviours)
     monkeypatch.setenv("MLP_MX_MIRROR", own.rstrip("/"))
-    monkeypatch.setattr(fetch, "MIRRORS", tuple(others))
+    monkeypatch.setattr(mnist, "MIRRORS", tuple(others))
 
 
 def contents(folder):
@@ -141,41 +142,41 @@ def test_folder_is_where_the_user_or_gluon_says(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/home/reader")
     monkeypatch.delenv("MLP_MX_DATA", raising=False)
     monkeypatch.delenv("MXNET_HOME", raising=False)
-    assert fetch.folder() == pathlib.Path("/home/reader/.mxnet/datasets/mnist")
+    assert mnist.folder() == pathlib.Path("/home/reader/.mxnet/datasets/mnist")
     monkeypatch.setenv("MXNET_HOME", "/mxnet")
-    assert fetch.folder() == pathlib.Path("/mxnet/datasets/mnist")
+    assert mnist.folder() == pathlib.Path("/mxnet/datasets/mnist")
     monkeypatch.setenv("MLP_MX_DATA", "~/mnist")
-    assert fetch.folder() == pathlib.Path("/home/reader/mnist")
-    assert fetch.folder(tmp_path) == tmp_path
+    assert mnist.folder() == pathlib.Path("/home/reader/mnist")
+    assert mnist.folder(tmp_path) == tmp_path
 
 
 @pytest.mark.parametrize("behaviour", ["good", "moved", "flaky", "labelled"])
 def test_mnist_downloads_what_is_missing(server, monkeypatch, tmp_path, behaviour):
     use(monkeypatch, server, behaviour)
     folder = tmp_path / "new" / "folder"
-    assert fetch.mnist(folder) == folder
+    assert mnist.fetch(folder) == folder
     assert contents(folder) == FILES
-    assert set(fetch.status(folder).values()) == {"verified"}
+    assert set(mnist.status(folder).values()) == {"verified"}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o644 for path in folder.iterdir())
 
 
 def test_mnist_asks_nobody_when_all_files_are_right(server, monkeypatch, tmp_path):
     use(monkeypatch, server, "good")
-    fetch.mnist(tmp_path)
+    mnist.fetch(tmp_path)
     server.requests.clear()
     tmp_path.chmod(0o500)
-    fetch.mnist(tmp_path)
+    mnist.fetch(tmp_path)
     assert server.requests == []
 
 
 def test_mnist_replaces_a_damaged_file_and_leaves_the_others(server, monkeypatch, tmp_path):
     use(monkeypatch, server, "good")
-    fetch.mnist(tmp_path)
+    mnist.fetch(tmp_path)
     server.requests.clear()
     damaged = tmp_path / "t10k-labels-idx1-ubyte.gz"
     damaged.write_bytes(b"damaged")
-    assert fetch.status(tmp_path)[damaged.name] == "wrong SHA-256"
-    fetch.mnist(tmp_path)
+    assert mnist.status(tmp_path)[damaged.name] == "wrong SHA-256"
+    mnist.fetch(tmp_path)
     assert contents(tmp_path) == FILES
     assert server.requests == [("good", damaged.name)]
 
@@ -189,9 +190,9 @@ def test_mnist_replaces_a_damaged_file_and_leaves_the_others(server, monkeypatch
 ])
 def test_mnist_never_keeps_a_wrong_file(server, monkeypatch, tmp_path, behaviour, reason):
     use(monkeypatch, server, behaviour)
-    monkeypatch.setattr(fetch, "SECONDS_TO_FAIL", 2)
-    with pytest.raises(fetch.DownloadError, match=reason) as caught:
-        fetch.mnist(tmp_path)
+    monkeypatch.setattr(mnist, "SECONDS_TO_FAIL", 2)
+    with pytest.raises(mnist.DownloadError, match=reason) as caught:
+        mnist.fetch(tmp_path)
     assert list(tmp_path.iterdir()) == []
     message = str(caught.value)
     assert "\n" not in message
@@ -204,7 +205,7 @@ def test_mnist_goes_on_to_the_next_mirror_and_stays_there(
     server, monkeypatch, tmp_path, behaviour
 ):
     use(monkeypatch, server, behaviour, "good")
-    fetch.mnist(tmp_path)
+    mnist.fetch(tmp_path)
     assert contents(tmp_path) == FILES
     assert [request[0] for request in server.requests].count(behaviour) == 1
 
@@ -217,13 +218,13 @@ def test_mnist_without_a_network_gives_up_in_time(monkeypatch, tmp_path):
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
-        monkeypatch.setattr(fetch, "MIRRORS", (url, "http://127.0.0.1:9/", "http://slow.invalid/"))
+        monkeypatch.setattr(mnist, "MIRRORS", (url, "http://127.0.0.1:9/", "http://slow.invalid/"))
         resolve_name = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args, **kwargs: (
             resolve() if host == "slow.invalid" else resolve_name(host, *args, **kwargs)))
         start = time.monotonic()
-        with pytest.raises(fetch.DownloadError) as caught:
-            fetch.mnist(tmp_path)
+        with pytest.raises(mnist.DownloadError) as caught:
+            mnist.fetch(tmp_path)
     assert time.monotonic() - start < 3  # one SECONDS_TO_ANSWER for all of them, here 1
     assert f"{url} no answer in 1 s; http://127.0.0.1:9/ could not be reached" in str(caught.value)
     assert "http://slow.invalid/ no answer in 1 s" in str(caught.value)
@@ -233,9 +234,9 @@ def test_mnist_without_a_network_gives_up_in_time(monkeypatch, tmp_path):
 def test_mnist_of_two_processes_at_once(server, python, tmp_path, behaviour):
     code = (
         "import sys, threading; sys.path.insert(0, sys.argv[1])\n"
-        "import test_fetch as t; from mlp_mx import fetch; import hashlib\n"
-        "fetch.FILES = {n: hashlib.sha256(b).hexdigest() for n, b in t.FILES.items()}\n"
-        "fetch.MIRRORS = (); fetch.mnist(sys.argv[2])"
+        "import test_mnist as t; from mlp_mx.data import mnist; import hashlib\n"
+        "mnist.FILES = {n: hashlib.sha256(b).hexdigest() for n, b in t.FILES.items()}\n"
+        "mnist.MIRRORS = (); mnist.fetch(sys.argv[2])"
     )
     folder, results = tmp_path / "shared", []
     threads = [
@@ -258,7 +259,7 @@ def test_mnist_replaces_no_file_that_is_whole(server, monkeypatch, tmp_path):
     other = gzip.compress(b"another data set of the same form")
     (tmp_path / name).write_bytes(other)
     with pytest.raises(InputError, match=f"{name} is whole, but not MNIST's"):
-        fetch.mnist(tmp_path)
+        mnist.fetch(tmp_path)
     assert contents(tmp_path) == {name: other} and server.requests == []
 
 
@@ -266,25 +267,25 @@ def test_mnist_says_what_is_wrong_with_the_folder(server, monkeypatch, tmp_path)
     use(monkeypatch, server, "good")
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(InputError, match="Not a directory"):
-        fetch.mnist(tmp_path / "file")
+        mnist.fetch(tmp_path / "file")
     name = next(iter(FILES))
     (tmp_path / name).mkdir()
     with pytest.raises(InputError, match=f"{name} is unreadable .Is a directory."):
-        fetch.mnist(tmp_path)
+        mnist.fetch(tmp_path)
     if os.geteuid():  # root writes everywhere
         (tmp_path / "locked").mkdir(mode=0o500)
-        with pytest.raises(fetch.DownloadError, match="cannot be written to"):
-            fetch.mnist(tmp_path / "locked")
-    with pytest.raises(fetch.DownloadError, match="cannot be written to"):
-        fetch.mnist("/proc/mnist")
+        with pytest.raises(mnist.DownloadError, match="cannot be written to"):
+            mnist.fetch(tmp_path / "locked")
+    with pytest.raises(mnist.DownloadError, match="cannot be written to"):
+        mnist.fetch("/proc/mnist")
 
 
 def test_mnist_takes_a_mirror_that_it_knows_already(server, monkeypatch, tmp_path):
     use(monkeypatch, server, "good", "good")
-    assert contents(fetch.mnist(tmp_path)) == FILES
+    assert contents(mnist.fetch(tmp_path)) == FILES
 
 
 def test_mnist_refuses_a_mirror_that_is_no_url(monkeypatch, tmp_path):
     monkeypatch.setenv("MLP_MX_MIRROR", "/srv/mnist")
     with pytest.raises(InputError, match="MLP_MX_MIRROR.*'/srv/mnist'"):
-        fetch.mnist(tmp_path)
+        mnist.fetch(tmp_path)

@@ -1,4 +1,4 @@
-"""Predictions: for the user's own pictures of digits, and for test digits as the chapter ends."""
+"""``python -m mlp_mx.predict``: predictions for pictures and for test digits."""
 
 import json
 import os
@@ -7,32 +7,13 @@ import warnings
 
 import numpy as np
 
-from . import InputError, checkpoint, cli, data, images, model, plot, runtime
-from .runtime import nd
-
-__all__ = ["probabilities"]
+from . import images, probabilities
+from .. import InputError, checkpoint, data, plot, runtime
+from .._support import cli
+from ..runtime.lazy import nd
 
 SAMPLES, SEED = 10, 0  # the defaults, unless there are pictures
 PICTURE_SIDE = 600  # pixels of a user's picture that are kept to be shown
-
-
-def probabilities(X, params):
-    """How likely the network takes each example for each class.
-
-    Parameters
-    ----------
-    X : NDArray or ndarray, shape (batch, 28, 28) or (batch, 28, 28, 1)
-        White on black, values in [0, 1].
-    params : list of NDArray
-        ``[W1, b1, W2, b2, W3, b3]``.
-
-    Returns
-    -------
-    ndarray of float32, shape (batch, num_outputs)
-        Each row sums to 1.
-    """
-    X = nd.array(X, params[0].context)
-    return model.softmax(model.net(X, params)).asnumpy()
 
 
 def _parser():

@@ -4,10 +4,12 @@ import warnings
 
 import numpy as np
 
-from . import InputError, cli, fetch, glyphs
-from .runtime import gluon, mx, nd
+from .. import InputError
+from .._support import cli
+from ..runtime.lazy import gluon, mx, nd
+from . import glyphs, mnist
 
-__all__ = ["ArrayLoader", "DATASETS", "load", "transform"]
+__all__ = ["DATASETS", "load", "transform"]
 
 DATASETS = ("auto", "mnist", "glyphs")
 
@@ -30,86 +32,6 @@ def transform(data, label):
     return data.astype(np.float32) / 255, label.astype(np.float32)
 
 
-class ArrayLoader(gluon.data.DataLoader):
-    """A gluon DataLoader over arrays in memory, which gathers each batch at once.
-
-    The chapter's loader transforms and stacks one image at a time, which takes longer than
-    training does. Its batches are the same: ``(data, label)``, the last one possibly smaller.
-
-    Parameters
-    ----------
-    name : str
-        The data set's name, for whoever prints results.
-    data : NDArray, float32, shape (num_examples, …)
-    label : NDArray, float32, shape (num_examples,)
-    batch_size : int
-        1 or more.
-    seed : int, optional
-        Shuffle: each epoch's order then depends on this seed and on the epoch's number, which
-        `set_epoch` sets, and on nothing else. By default examples come in their own order.
-
-    Attributes
-    ----------
-    name : str
-    data, label : NDArray
-    num_examples : int
-    """
-
-    def __init__(self, name, data, label, batch_size, seed=None):
-        self.name = name
-        self.data = data
-        self.label = label
-        self.num_examples = len(label)
-        super().__init__(
-            _Gathered(data, label),
-            batch_sampler=_Batches(self.num_examples, batch_size, seed, data.context),
-            batchify_fn=lambda batches: batches[0],
-        )
-
-    def set_epoch(self, epoch):
-        """Choose the order of the passes to come; without a seed, they are all alike."""
-        self._batch_sampler.epoch = epoch
-
-    def in_order(self, batch_size):
-        """Yield ``(data, label)`` in the examples' own order, without copying them."""
-        for start in range(0, self.num_examples, batch_size):
-            yield self.data[start:start + batch_size], self.label[start:start + batch_size]
-
-
-class _Gathered:
-    """A data set whose items are whole batches; its index is an NDArray of examples' indices."""
-
-    def __init__(self, data, label):
-        self._data, self._label = data, label
-
-    def __getitem__(self, indices):
-        return nd.take(self._data, indices), nd.take(self._label, indices)
-
-
-class _Batches(gluon.data.Sampler):
-    """Yields the one index of each batch, in a list, as a gluon DataLoader expects it."""
-
-    def __init__(self, num_examples, batch_size, seed, ctx):
-        self._num_examples = num_examples
-        self._batch_size = batch_size
-        self._seed = seed
-        self._ctx = ctx
-        self.epoch = 0
-
-    def __iter__(self):
-        order = np.arange(self._num_examples)
-        if self._seed is not None:
-            # RandomState, because NumPy promises that its stream never changes.
-            np.random.RandomState([self._seed, self.epoch]).shuffle(order)
-        # One copy to the device and slices of it: a copy for each batch costs a fifth of an epoch.
-        order = nd.array(order, self._ctx, dtype=np.int32)
-        for start in range(0, self._num_examples, self._batch_size):
-            yield [order[start:start + self._batch_size]]
-
-    def __len__(self):
-        return -(-self._num_examples // self._batch_size)
-
-
 def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progress=False):
     """Load a data set into DataLoaders.
 
@@ -117,10 +39,10 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     ----------
     dataset : {"auto", "mnist", "glyphs"}, default "auto"
         "mnist" is taken from the data directory, and downloaded to it if it is not there.
-        "glyphs" are digits drawn from fonts, see `mlp_mx.glyphs`. "auto" is MNIST if it can be
+        "glyphs" are digits drawn from fonts, see `mlp_mx.data.glyphs`. "auto" is MNIST if it can be
         had, else glyphs, with a warning.
     data_dir : path-like, optional
-        Where the data are kept; by default as `mlp_mx.fetch.folder` says.
+        Where the data are kept; by default as `mlp_mx.data.mnist.folder` says.
     batch_size : int, default 64
     seed : int or None, default 0
         Of the order of the training examples; None leaves them in their own.
@@ -140,13 +62,15 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     InputError
         If the name is none of these, the batch size less than 1, or the data directory no
         readable folder.
-    mlp_mx.fetch.DownloadError
+    mlp_mx.data.mnist.DownloadError
         If MNIST was asked for, is not there, and cannot be had.
     """
     if dataset not in DATASETS:
         raise InputError(f"expected a data set {', '.join(map(repr, DATASETS))}, found {dataset!r}")
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise InputError(f"expected a batch size of 1 or more, found {batch_size!r}")
+    from .loader import ArrayLoader  # a subclass of MXNet's, so it loads MXNet
+
     ctx = ctx or mx.cpu()
     name, halves = _read(dataset, data_dir, progress)
     # One after the other, so that never both are in memory twice.
@@ -170,9 +94,9 @@ def _read(dataset, data_dir, progress):
     """The data set's name, and an iterator over its halves: uint8 images and labels."""
     if dataset != "glyphs":
         try:
-            root = str(fetch.mnist(data_dir, progress))
+            root = str(mnist.fetch(data_dir, progress))
             return "MNIST", (gluon.data.vision.MNIST(root, train)[:] for train in (True, False))
-        except fetch.DownloadError as error:
+        except mnist.DownloadError as error:
             if dataset == "mnist":
                 raise
             warnings.warn(

@@ -1,0 +1,1 @@
+"""What several modules and all commands share: errors, files, progress, signals."""

@@ -1,0 +1,87 @@
+"""A gluon DataLoader over arrays in memory, which gathers whole batches."""
+
+import numpy as np
+
+from ..runtime import gluon, nd
+
+__all__ = ["ArrayLoader"]
+
+
+class ArrayLoader(gluon.data.DataLoader):
+    """A gluon DataLoader over arrays in memory, which gathers each batch at once.
+
+    The chapter's loader transforms and stacks one image at a time, which takes longer than
+    training does. Its batches are the same: ``(data, label)``, the last one possibly smaller.
+
+    Parameters
+    ----------
+    name : str
+        The data set's name, for whoever prints results.
+    data : NDArray, float32, shape (num_examples, …)
+    label : NDArray, float32, shape (num_examples,)
+    batch_size : int
+        1 or more.
+    seed : int, optional
+        Shuffle: each epoch's order then depends on this seed and on the epoch's number, which
+        `set_epoch` sets, and on nothing else. By default examples come in their own order.
+
+    Attributes
+    ----------
+    name : str
+    data, label : NDArray
+    num_examples : int
+    """
+
+    def __init__(self, name, data, label, batch_size, seed=None):
+        self.name = name
+        self.data = data
+        self.label = label
+        self.num_examples = len(label)
+        super().__init__(
+            _Gathered(data, label),
+            batch_sampler=_Batches(self.num_examples, batch_size, seed, data.context),
+            batchify_fn=lambda batches: batches[0],
+        )
+
+    def set_epoch(self, epoch):
+        """Choose the order of the passes to come; without a seed, they are all alike."""
+        self._batch_sampler.epoch = epoch
+
+    def in_order(self, batch_size):
+        """Yield ``(data, label)`` in the examples' own order, without copying them."""
+        for start in range(0, self.num_examples, batch_size):
+            yield self.data[start:start + batch_size], self.label[start:start + batch_size]
+
+
+class _Gathered:
+    """A data set whose items are whole batches; its index is an NDArray of examples' indices."""
+
+    def __init__(self, data, label):
+        self._data, self._label = data, label
+
+    def __getitem__(self, indices):
+        return nd.take(self._data, indices), nd.take(self._label, indices)
+
+
+class _Batches(gluon.data.Sampler):
+    """Yields the one index of each batch, in a list, as a gluon DataLoader expects it."""
+
+    def __init__(self, num_examples, batch_size, seed, ctx):
+        self._num_examples = num_examples
+        self._batch_size = batch_size
+        self._seed = seed
+        self._ctx = ctx
+        self.epoch = 0
+
+    def __iter__(self):
+        order = np.arange(self._num_examples)
+        if self._seed is not None:
+            # RandomState, because NumPy promises that its stream never changes.
+            np.random.RandomState([self._seed, self.epoch]).shuffle(order)
+        # One copy to the device and slices of it: a copy for each batch costs a fifth of an epoch.
+        order = nd.array(order, self._ctx, dtype=np.int32)
+        for start in range(0, self._num_examples, self._batch_size):
+            yield [order[start:start + self._batch_size]]
+
+    def __len__(self):
+        return -(-self._num_examples // self._batch_size)

@@ -1,0 +1,40 @@
+"""``python -m mlp_mx.export``: write a saved network as an ONNX file."""
+
+import sys
+
+from . import to_onnx
+from .. import checkpoint
+from .._support import cli
+from .._support.files import check_writable, whole_file
+
+
+@cli.command
+def main(argv=None):
+    """Write a saved network as an ONNX file."""
+    args = _parser().parse_args(argv)
+    cli.check_different(args, "model", "output")
+    check_writable(args.output, ".onnx")
+    params, metadata = checkpoint.load(args.model)
+    model = to_onnx(params, metadata, args.flat, args.uint8, args.softmax)
+    with whole_file(args.output) as file:
+        file.write(model.SerializeToString(deterministic=True))
+    print(f"{args.output}: {model.doc_string}")
+
+
+def _parser():
+    parser = cli.ArgumentParser(
+        prog="python -m mlp_mx.export", description="Write a saved network as an ONNX file.",
+    )
+    add = parser.add_argument
+    add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
+    add("output", type=cli.path, metavar="OUT", help="file to write, .onnx")
+    add("--flat", action="store_true",
+        help="take images of shape (batch, 784) instead of (batch, 28, 28, 1)")
+    add("--uint8", action="store_true",
+        help="take pixels from 0 to 255 as uint8 instead of from 0 to 1 as float32")
+    add("--softmax", action="store_true", help="give probabilities instead of logits")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
