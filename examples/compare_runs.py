@@ -23,7 +23,7 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#00
 
 
 def read_runs(paths):
-    """The runs of all logs: settings, and losses and test accuracies by epoch.
+    """The runs of all logs: {settings: {epoch: (loss, test accuracy)}}.
 
     Every line of a log has the settings of its run, so runs are told apart by them, and two
     resumed halves are one run again. Where an epoch was logged twice, its last line counts.
@@ -31,12 +31,12 @@ def read_runs(paths):
     runs = defaultdict(dict)
     for path in paths:
         for record in log.read(path):
-            try:
-                epoch, loss, _, accuracy, _ = (record.pop(name) for name in RESULTS)
-            except KeyError as missing:
-                raise InputError(f"{path}: expected a log of mlp_mx.train, whose lines have "
-                                 f"{missing}; name another file") from None
-            runs[tuple(sorted(record.items()))][epoch] = loss, accuracy
+            if not all(isinstance(record.get(name), (int, float)) for name in RESULTS):
+                raise InputError(f"{path}: expected a log of mlp_mx.train, each line with "
+                                 f"{', '.join(RESULTS)}; name another file")
+            settings = tuple((name, str(value)) for name, value in sorted(record.items())
+                             if name not in RESULTS)
+            runs[settings][record["epoch"]] = record["loss"], record["test_accuracy"]
     if not runs:
         raise InputError(f"no epochs in {', '.join(paths)}; train with --log first")
     return runs
