@@ -8,6 +8,7 @@ import os
 import pathlib
 import sys
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from mlp_mx import plot
@@ -30,10 +31,9 @@ def places(size):
 
 
 def connect(axes, below, above, y):
-    """Draw a line from each unit of a layer to each unit of the next one."""
-    for start in below:
-        for end in above:
-            axes.plot([start, end], [y, y + GAP], color="0.8", linewidth=0.6, zorder=1)
+    """Draw a line from each unit of a layer to each unit of the next one, all as one path."""
+    lines = [[(start, y), (end, y + GAP), (np.nan, np.nan)] for start in below for end in above]
+    axes.plot(*np.concatenate(lines).T, color="0.8", linewidth=0.6, zorder=1)
 
 
 def diagram(layers):

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from mlp_mx import InputError, plot
 from mlp_mx._support import cli
-from mlp_mx.train import log
+from mlp_mx.train import record as run_record
 
 RESULTS = ("epoch", "loss", "train_accuracy", "test_accuracy", "seconds")
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#999999")
@@ -30,7 +30,7 @@ def read_runs(paths):
     """
     runs = defaultdict(dict)
     for path in paths:
-        for record in log.read(path):
+        for record in run_record.read(path):
             if not all(isinstance(record.get(name), (int, float)) for name in RESULTS):
                 raise InputError(f"{path}: expected a log of mlp_mx.train, each line with "
                                  f"{', '.join(RESULTS)}; name another file")
