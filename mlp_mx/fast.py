@@ -21,6 +21,7 @@ run as they are written, with a warning.
 
 import contextlib
 import functools
+import inspect
 import itertools
 import json
 import warnings
@@ -271,7 +272,8 @@ def _graph(function, args, transposed=None):
 
 def _functions(function):
     """The functions that a partial one is made of, or the function."""
-    return list(getattr(function, "keywords", {}).values()) or [function]
+    functions = list(getattr(function, "keywords", {}).values()) or [function]
+    return [inspect.unwrap(one) for one in functions]
 
 
 def _name(function):

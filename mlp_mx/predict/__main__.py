@@ -66,8 +66,8 @@ def _load_network(path, ctx):
     sizes = [params[0].shape[0], *(bias.size for bias in params[1::2])]
     if (sizes[0], len(sizes), sizes[-1]) != (784, 4, 10):
         raise InputError(f"{path}: expected the chapter's network, of 784 inputs, two hidden "
-                         f"layers and 10 outputs, found {'-'.join(map(str, sizes))}; use a model saved by "
-                         "python -m mlp_mx.train")
+                         f"layers and 10 outputs, found {'-'.join(map(str, sizes))}; use a model "
+                         "saved by python -m mlp_mx.train")
     name = metadata.get("dataset")
     return params, name if name in ("MNIST", "glyphs") else None
 
