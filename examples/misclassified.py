@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from mlp_mx import checkpoint, data, model, plot, runtime, train
+from mlp_mx import InputError, checkpoint, data, model, plot, runtime, train
 from mlp_mx._support import cli
 
 
@@ -40,6 +40,9 @@ def main(argv=None):
     ctx = runtime.context("auto")
     params = (model.init_params(seed=0, ctx=ctx) if args.model is None
               else checkpoint.load(args.model, ctx)[0])
+    if len(params) != 6 or len(params[0]) != 784:
+        raise InputError(f"{args.model}: expected the chapter's network, of 784 pixels and two "
+                         f"hidden layers, found shapes {[param.shape for param in params]}")
     train_data, test_data = data.load(args.dataset, args.data_dir, ctx=ctx, progress=True)
     if args.model is None:
         for record in train.fit(params, train_data, test_data, epochs=args.epochs):
