@@ -27,6 +27,7 @@ extensions = [
 exclude_patterns = ["_build"]
 default_role = "py:obj"
 autodoc_member_order = "bysource"
+autodoc_default_options = {"ignore-module-all": True}  # else the order is that of __all__
 napoleon_use_param = napoleon_use_rtype = False  # else the words of a shape are taken for links
 
 nb_execution_mode = "off"  # notebooks are shown with the output that they were committed with
