@@ -151,6 +151,10 @@ def ink(image):
     image = _trimmed(_reduce(np.ascontiguousarray(image), WORK))
     coarse = _reduce(image, COARSE)
     plain = _paper(coarse)
+    outside = _outside(coarse - plain)
+    coarse = np.where(outside, plain, coarse)
+    outside = _resize(outside.astype(np.float32), image.shape) > 0
+    image = np.where(outside, _resize(plain, image.shape), image)
     difference = coarse - plain
     # Strokes are narrow, shadows are wide; ink also differs from paper by more, hence the cubes.
     narrow = np.pad(difference, max(difference.shape) // 3)
@@ -183,6 +187,22 @@ def _trimmed(image):
         edges = np.flatnonzero(np.maximum(low, -high) > least)
         image = image[edges.max(initial=-lag) + lag:]
     return image
+
+
+def _outside(difference):
+    """Mask of what reaches into a picture from its sides: a table, a finger, a shadow."""
+    labels = _components(np.abs(difference) > 0.3 * np.ptp(difference))
+    height, width = labels.shape
+    middle = labels[height // 4:height - height // 4, width // 4:width - width // 4]
+    sides = labels[0], labels[-1], labels[:, 0], labels[:, -1]
+    size = labels.max() + 1
+    area, in_middle = (np.bincount(part.ravel(), minlength=size) for part in (labels, middle))
+    touched = sum(np.bincount(np.unique(side), minlength=size) for side in sides)
+    outside = (touched > 0) & (in_middle < 0.1 * area)
+    inside = ~outside & (area > 4)
+    outside &= (touched < 4) | inside[1:].any()  # a 0 may fill the picture
+    outside[0] = False
+    return _grown(outside[labels], 1)
 
 
 def _resize(image, shape, box=None, filter=Image.BILINEAR):
