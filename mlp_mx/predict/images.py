@@ -23,6 +23,9 @@ BOX = 20  # and of the square in it that a digit is fitted into
 FINE = 4  # samples a pixel, along each axis, for the width of the strokes
 WIDTHS = (1.6, 5.0)  # pixels of that square: thinner strokes are made thicker, thicker ones thinner
 SOLID = 6.2  # pixels of that square, which no strokes of a digit are wide
+UNEVEN = 2.7  # times the width of the strokes, which they are nowhere in a digit
+PIECES = 4  # that a digit may be broken into
+BUSY = 0.12  # of the ink: how much of it the rest of a picture of one digit hardly has
 GAP = 0.2  # between parts of one digit, where 1 is its height
 WIDEST = 3  # times as wide as high; no digit of MNIST's test set is more than twice
 WORK = 512  # pixels along the longer side that a picture is reduced to,
@@ -33,6 +36,7 @@ NOISE = 8  # times the noise that a digit has to stand out
 MIN_AREA = 8  # pixels of the ink that is found
 BLANK = ("expected one digit that stands out of its background, found a blank picture; write it "
          "larger or darker")
+SEVERAL = "expected one digit, found several things; crop the picture to one"
 
 
 class ImageError(InputError):
@@ -227,8 +231,8 @@ def _paper(image):
     frame = _frame(image.shape)
     values = image[frame]
     surface = np.full(values.shape, np.median(values))
-    for _ in range(20):  # reweighted least squares, which converge to the least absolute error
-        weight = 1 / np.sqrt(np.abs(values - surface) + 1)
+    for _ in range(20):  # reweighted least squares: what differs much hardly counts
+        weight = 1 / np.hypot(values - surface, 16)
         factors = np.linalg.lstsq(terms[frame] * weight[:, None], values * weight, rcond=None)[0]
         surface = terms[frame] @ factors
     return (terms @ factors).astype(np.float32)
@@ -301,6 +305,10 @@ def _digit(ink):
     # Faint edges belong to the digit, what was left out of it does not.
     near = _grown(mask, 1.2 * _extent(mask) / BOX) & ~_grown(found & ~mask, 1)
     full = np.percentile(smooth[mask], 75)
+    reaches_out = mask[[0, -1]].any() or mask[:, [0, -1]].any()
+    if reaches_out and np.percentile(np.abs(np.append(smooth[~near], 0)), 90) > BUSY * full:
+        raise ImageError("expected one digit on a plain background, found a busy picture; crop it "
+                         "to the digit")
     ys, xs = np.nonzero(near & (smooth > max(0.25 * full, 3 * noise)))
     ink = np.where(near, ink, 0)[ys.min():ys.max() + 1, xs.min():xs.max() + 1]
     return np.clip((ink - noise) / (full - noise), 0, 1)
@@ -340,19 +348,28 @@ def _one_digit(mask):
     if areas.max() < MIN_AREA:
         raise ImageError(BLANK)
     mask = (areas > 0)[labels]
+    if np.count_nonzero(areas > 0.1 * areas.max()) > PIECES or _side_by_side(mask):
+        raise ImageError(SEVERAL)
     # Of the height, because several digits are mostly side by side.
     gap = GAP * np.count_nonzero(mask.any(axis=1))
     groups = _components(_grown(mask, gap / 2))
     areas = np.bincount(groups[mask])
     largest = areas.argmax()
     if np.delete(areas, largest).max(initial=0) > 0.2 * areas[largest]:
-        raise ImageError("expected one digit, found several things far from each other; "
-                         "crop the picture to one")
+        raise ImageError(SEVERAL)
     mask &= groups == largest
     if np.count_nonzero(mask.any(axis=0)) > WIDEST * np.count_nonzero(mask.any(axis=1)):
         raise ImageError(f"expected one digit, found something more than {WIDEST} times as wide as "
                          "high; crop the picture to one")
     return mask
+
+
+def _side_by_side(mask):
+    """Whether two pieces are each about as high as both, with nothing but paper between them."""
+    columns = _components(mask.any(axis=0)[None])[0]
+    heights = [np.ptp(np.nonzero(mask[:, columns == number])[0])
+               for number in range(1, columns.max() + 1)]
+    return np.count_nonzero(np.array(heights) > 0.6 * max(heights)) > 1
 
 
 def _is_line(mask):
@@ -405,11 +422,23 @@ def _restroked(digit):
     if width > SOLID:
         raise ImageError("expected a digit made of strokes, found something solid, such as paper "
                          "on a table; crop the picture to the paper around the digit")
+    if 2 * _depth(solid) / FINE > UNEVEN * max(width, 1):
+        raise ImageError("expected a digit made of even strokes, found other shapes; crop the "
+                         "picture to one digit")
     steps = round((np.clip(width, *WIDTHS) - width) * FINE / 2)
     digit = np.pad(digit, max(steps, 0))
     for step in range(abs(steps)):
         digit = _step(digit, np.max if steps > 0 else np.min, step % 2)
     return digit
+
+
+def _depth(mask):
+    """The radius of the largest disc (an octagon, rather) inside a mask."""
+    depth = 0
+    while mask.any():
+        mask = _step(mask, np.min, depth % 2)
+        depth += 1
+    return depth
 
 
 def _step(image, extreme, corners):
