@@ -196,15 +196,16 @@ def _trimmed(image):
 def _outside(difference):
     """Mask of what reaches into a picture from its sides: a table, a finger, a shadow."""
     labels = _components(np.abs(difference) > 0.3 * np.ptp(difference))
-    height, width = labels.shape
-    middle = labels[height // 4:height - height // 4, width // 4:width - width // 4]
-    sides = labels[0], labels[-1], labels[:, 0], labels[:, -1]
+    y, x = (side // 4 for side in labels.shape)
+    middle = labels[y:-y or None, x:-x or None]
+    bands = labels[:y], labels[-y:], labels[:, :x], labels[:, -x:]
     size = labels.max() + 1
     area, in_middle = (np.bincount(part.ravel(), minlength=size) for part in (labels, middle))
-    touched = sum(np.bincount(np.unique(side), minlength=size) for side in sides)
-    outside = (touched > 0) & (in_middle < 0.1 * area)
-    inside = ~outside & (area > 4)
-    outside &= (touched < 4) | inside[1:].any()  # a 0 may fill the picture
+    around = sum(np.bincount(np.unique(band), minlength=size) for band in bands) == 4
+    outside = np.zeros(size, bool)
+    outside[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
+    outside &= in_middle < 0.1 * area
+    outside &= ~around | (~outside & (area > 4))[1:].any()  # a 0 may fill the picture
     outside[0] = False
     return _grown(outside[labels], 1)
 
@@ -348,16 +349,16 @@ def _one_digit(mask):
     if areas.max() < MIN_AREA:
         raise ImageError(BLANK)
     mask = (areas > 0)[labels]
-    if np.count_nonzero(areas > 0.1 * areas.max()) > PIECES or _side_by_side(mask):
+    if np.count_nonzero(areas > 0.1 * areas.max()) > PIECES:
         raise ImageError(SEVERAL)
     # Of the height, because several digits are mostly side by side.
     gap = GAP * np.count_nonzero(mask.any(axis=1))
     groups = _components(_grown(mask, gap / 2))
     areas = np.bincount(groups[mask])
     largest = areas.argmax()
-    if np.delete(areas, largest).max(initial=0) > 0.2 * areas[largest]:
-        raise ImageError(SEVERAL)
     mask &= groups == largest
+    if np.delete(areas, largest).max(initial=0) > 0.2 * areas[largest] or _side_by_side(mask):
+        raise ImageError(SEVERAL)
     if np.count_nonzero(mask.any(axis=0)) > WIDEST * np.count_nonzero(mask.any(axis=1)):
         raise ImageError(f"expected one digit, found something more than {WIDEST} times as wide as "
                          "high; crop the picture to one")
