@@ -16,6 +16,7 @@ from .. import InputError
 __all__ = ["ImageError", "ink", "read", "to_mnist"]
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow's EPS would run a program
+HEIC = [b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1")]
 MAX_PIXELS = 64_000_000
 LARGE = 2048  # pixels along the longer side: larger pictures are reduced when they are read
 SIDE = 28  # pixels of an image of MNIST's,
@@ -76,8 +77,8 @@ def read(path):
         raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found many "
                          "more; scale it down") from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{path}: expected a picture ({', '.join(FORMATS)}), found something "
-                         "else; convert it") from error
+        raise ImageError(f"{path}: expected a picture ({', '.join(FORMATS)}), found "
+                         f"{_kind(path)}; convert it") from error
     except Exception as error:  # a damaged file can make what decodes it raise anything
         if getattr(error, "strerror", None):
             raise ImageError(f"{path} cannot be read: {error.strerror}") from error
@@ -92,6 +93,12 @@ def _check_file(path, status):
         raise ImageError(f"{path}: expected a picture in a file, found a pipe or a device")
     if not status.st_size:
         raise ImageError(f"{path}: expected a picture, found an empty file; use another copy of it")
+
+
+def _kind(path):
+    with open(path, "rb") as file:
+        header = file.read(12)
+    return "HEIC" if header[4:] in HEIC else "something else"
 
 
 def _check_size(path, width, height):
@@ -297,9 +304,7 @@ def to_mnist(image):
 
 def _digit(ink):
     """The ink of the one digit, from 0 to 1, cropped."""
-    noise = _noise(ink)
-    smooth = _blur(ink, max(ink.shape) // 150) if noise > 1 else ink
-    noise = _noise(smooth)
+    smooth, noise = _smoothed(ink)
     level = _level(smooth, max(NOISE * noise, MIN_CONTRAST))
     found = smooth > max(0.35 * level, 3 * noise)
     mask = _one_digit(found)
@@ -313,6 +318,18 @@ def _digit(ink):
     ys, xs = np.nonzero(near & (smooth > max(0.25 * full, 3 * noise)))
     ink = np.where(near, ink, 0)[ys.min():ys.max() + 1, xs.min():xs.max() + 1]
     return np.clip((ink - noise) / (full - noise), 0, 1)
+
+
+def _smoothed(ink):
+    """The ink without noise or a fine grid, blurred no more than is needed, and what noise is left."""
+    smooth, noise = ink, _noise(ink)
+    if noise > 1:
+        for share in (150, 75, 50):
+            smooth = _blur(ink, max(ink.shape) // share)
+            noise = _noise(smooth)
+            if smooth.max() > NOISE * noise:
+                break
+    return smooth, noise
 
 
 def _noise(ink):
