@@ -1,7 +1,7 @@
-"""A user's picture of one digit, brought to MNIST's form as MNIST's makers did it.
+"""Normalise a user's picture of one digit as MNIST was.
 
-They fitted each digit into 20 x 20 pixels, its aspect kept, and centred its mass in 28 x 28, white
-on black. A photograph or a drawing has to be told from its paper first.
+Each digit is scaled to fit 20 x 20 pixels, keeping its aspect ratio, and its centre of mass is put
+in the middle of 28 x 28, white on black. In a photograph, the ink is first separated from the paper.
 """
 
 import os
@@ -35,33 +35,33 @@ EDGE = 0.2  # of a picture: so far from its sides may a table, a frame or a marg
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
 NOISE = 8  # times the noise that a digit has to stand out
 MIN_AREA = 8  # pixels of the ink that is found
-BLANK = ("expected one digit that stands out of its background, found a blank picture; write it "
+BLANK = ("expected one digit that stands out from its background, found a blank picture; write it "
          "larger or darker")
 SEVERAL = "expected one digit, found several things; crop the picture to one"
 
 
 class ImageError(InputError):
-    """A file that is no picture, or a picture in which no digit is found."""
+    """The file is not a picture, or the picture does not show one digit."""
 
 
 def read(path):
-    """Read a picture as it would be seen: turned as its camera says, and on a background.
+    """Read a picture as a viewer shows it: EXIF rotation applied, transparency on a background.
 
     Parameters
     ----------
     path : path-like
-        Of a PNG, JPEG, GIF, BMP, TIFF or WebP file of any colours; of several frames, the first.
+        PNG, JPEG, GIF, BMP, TIFF or WebP, in any colour mode; only the first frame is read.
 
     Returns
     -------
     ndarray of uint8, shape (height, width)
-        Grey levels, 255 is white. Of a picture with more than 2048 pixels along its longer side,
-        the means of square blocks, so that little more memory is taken than decoding it takes.
+        Grey levels, 255 is white. If the longer side exceeds 2048 pixels, square blocks are
+        averaged, to save memory.
 
     Raises
     ------
     ImageError
-        If there is no such file, if it is no picture or a damaged one, or if it is enormous.
+        If the file is missing, damaged, too large or not a picture.
     """
     try:
         _check_file(path, os.stat(path))
@@ -146,7 +146,7 @@ def _opaque(picture):
 
 
 def ink(image):
-    """Tell the ink from the paper, be it dark on light or light on dark, and remove the paper.
+    """Separate the ink, dark on light or light on dark, from the paper.
 
     Parameters
     ----------
@@ -155,9 +155,9 @@ def ink(image):
     Returns
     -------
     ndarray of float32
-        How much each pixel differs from the background around it, in grey levels, about 0 where
-        there is no ink, and positive where there is. A large picture comes back reduced, and
-        without what lies beyond a straight edge along a side.
+        How much each pixel differs from the background, in grey levels: positive in ink, about 0
+        elsewhere. Large pictures are reduced, and what lies beyond a straight edge along a side
+        is cropped.
     """
     image = _trimmed(_reduce(np.ascontiguousarray(image), WORK))
     coarse = _reduce(image, COARSE)
@@ -201,7 +201,7 @@ def _trimmed(image):
 
 
 def _outside(difference):
-    """Mask of what reaches into a picture from its sides: a table, a finger, a shadow."""
+    """Mask of what reaches in from the sides of a picture: a table, a finger, a shadow."""
     labels = _components(np.abs(difference) > 0.3 * np.ptp(difference))
     y, x = (side // 4 for side in labels.shape)
     middle = labels[y:-y or None, x:-x or None]
@@ -279,12 +279,12 @@ def _blur(image, radius):
 
 
 def to_mnist(image):
-    """Bring a picture of one digit to MNIST's form.
+    """Normalise a picture of one digit as MNIST was.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width)
-        Grey levels, of a digit that is darker or lighter than its background.
+        Grey levels; the digit may be darker or lighter than its background.
 
     Returns
     -------
@@ -295,8 +295,8 @@ def to_mnist(image):
     Raises
     ------
     ImageError
-        If nothing stands out of the background, or several things far from each other do, or
-        something that is no digit for its shape.
+        If the picture is blank, shows several things, or shows something that is clearly not a
+        digit.
     """
     digit = _fitted(_digit(ink(image)), BOX * FINE)
     return _centred(_fitted(_restroked(digit), BOX))
