@@ -197,8 +197,11 @@ def test_a_table_with_a_slanted_edge_is_left_out(table, corners):
     ImageDraw.Draw(picture).polygon(corners, table)
     assert difference(images.to_mnist(np.asarray(picture)),
                       images.to_mnist(np.asarray(drawing()))) < 0.15
+
+
+def test_a_dark_table_alone_is_blank():
     blank = Image.new("L", (400, 300), 180)
-    ImageDraw.Draw(blank).polygon(corners, table)
+    ImageDraw.Draw(blank).polygon([(350, 0), (400, 0), (400, 300), (385, 300)], 40)
     with pytest.raises(images.ImageError, match="blank"):
         images.to_mnist(np.asarray(blank))
 

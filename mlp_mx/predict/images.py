@@ -1,7 +1,8 @@
 """Normalise a user's picture of one digit as MNIST was.
 
-Each digit is scaled to fit 20 x 20 pixels, keeping its aspect ratio, and its centre of mass is put
-in the middle of 28 x 28, white on black. In a photograph, the ink is first separated from the paper.
+Each digit is scaled to fit 20 x 20 pixels, keeping its aspect ratio, and its centre of mass is
+put in the middle of 28 x 28, white on black. In a photograph, the ink is first separated from the
+paper.
 """
 
 import os
@@ -321,7 +322,7 @@ def _digit(ink):
 
 
 def _smoothed(ink):
-    """The ink without noise or a fine grid, blurred no more than is needed, and what noise is left."""
+    """Blur noise and fine grids away, no more than needed; return the noise that is left, too."""
     smooth, noise = ink, _noise(ink)
     if noise > 1:
         for share in (150, 75, 50):
