@@ -16,7 +16,7 @@ import itertools
 
 import numpy as np
 
-from ._support import cli
+from ._support.progress import steps
 from .model import NAMES
 from .runtime.lazy import autograd, mx, nd
 
@@ -151,7 +151,7 @@ def count_correct(batches, params, contexts=None):
     queues = [mx.cpu(0), mx.cpu(1)] if ctx.device_type == "cpu" else [ctx]
     networks = [Network(params, queue) for queue in contexts or queues]
     correct, seen = [], 0
-    for (X, label), network in zip(cli.steps(batches, show=False), itertools.cycle(networks)):
+    for (X, label), network in zip(steps(batches, show=False), itertools.cycle(networks)):
         correct.append(nd.sum(network.predict(X) == label.as_in_context(network.ctx)))
         seen += len(label)
         if len(correct) > 4:  # else the copies of all batches would be made, and held, at once

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from .. import InputError
-from .._support import cli
+from .._support.progress import steps
 from ..runtime.lazy import gluon, mx, nd
 from . import glyphs, mnist
 
@@ -83,7 +83,7 @@ def _transformed(images, labels, ctx, chunk=200):
     """`transform` everything, some at a time, because its float32 temporaries are large."""
     data = nd.empty(images.shape, ctx)
     label = nd.empty(labels.shape, ctx)
-    for start in cli.steps(range(0, len(labels), chunk), show=False):
+    for start in steps(range(0, len(labels), chunk), show=False):
         part = slice(start, start + chunk)
         data[part], label[part] = transform(images[part], labels[part])
     data.wait_to_read()  # so that the images can be freed

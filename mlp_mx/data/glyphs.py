@@ -19,8 +19,8 @@ import warnings
 import numpy as np
 
 from .. import Error, InputError
-from .._support import cli
 from .._support.files import WriteError, whole_file
+from .._support.progress import steps
 from . import mnist
 
 __all__ = ["contact_sheet", "generate", "load", "write_mnist_files"]
@@ -233,7 +233,7 @@ def generate(split="train", num_examples=None, progress=False):
     num_chunks = -(-num_examples // CHUNK)
     images = np.empty((num_chunks, CHUNK, SIDE, SIDE), np.uint8)
     labels = np.empty((num_chunks, CHUNK), np.uint8)
-    for chunk in cli.steps(range(num_chunks), progress, desc=f"drawing glyphs ({split})"):
+    for chunk in steps(range(num_chunks), progress, desc=f"drawing glyphs ({split})"):
         random = np.random.RandomState([list(SIZES).index(split), chunk])
         labels[chunk] = random.permutation(np.arange(CHUNK) % 10)
         images[chunk] = press.print(labels[chunk], random)

@@ -11,7 +11,7 @@ import time
 import zlib
 
 from .. import Error, InputError
-from .._support import cli
+from .._support import progress as progress_bars
 
 __all__ = ["DownloadError", "FILES", "MIRRORS", "fetch", "folder", "status"]
 
@@ -217,7 +217,7 @@ def _retrieve(mirror, name, path, progress):
 
     pooch.get_logger().setLevel("WARNING")  # the bar says what it would say
     # A total of 1 until pooch knows it, because it takes a bar without a total for none at all.
-    with cli.bar(show=progress, desc=name, total=1, unit="B", unit_scale=True) as bar:
+    with progress_bars.bar(show=progress, desc=name, total=1, unit="B", unit_scale=True) as bar:
         downloader = pooch.HTTPDownloader(
             progressbar=bar,
             timeout=SECONDS_TO_ANSWER,

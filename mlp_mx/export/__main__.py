@@ -12,13 +12,13 @@ from .._support.files import check_writable, whole_file
 def main(argv=None):
     """Write a saved network as an ONNX file."""
     args = _parser().parse_args(argv)
-    cli.check_different(args, "model", "output")
-    check_writable(args.output, ".onnx")
+    cli.check_different(args, "MODEL", "OUT")
+    check_writable(args.out, ".onnx")
     params, metadata = checkpoint.load(args.model)
     model = to_onnx(params, metadata, args.flat, args.uint8, args.softmax)
-    with whole_file(args.output) as file:
+    with whole_file(args.out) as file:
         file.write(model.SerializeToString(deterministic=True))
-    print(f"{args.output}: {model.doc_string}")
+    print(f"{args.out}: {model.doc_string}")
 
 
 def _parser():
@@ -27,7 +27,7 @@ def _parser():
     )
     add = parser.add_argument
     add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
-    add("output", type=cli.path, metavar="OUT", help="file to write, .onnx")
+    add("out", type=cli.path, metavar="OUT", help="file to write, .onnx")
     add("--flat", action="store_true",
         help="take images of shape (batch, 784) instead of (batch, 28, 28, 1)")
     add("--uint8", action="store_true",

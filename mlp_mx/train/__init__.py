@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import Error, fast
-from .._support import cli
+from .._support import signals
+from .._support.progress import steps
 from ..runtime.lazy import autograd, nd
 
 __all__ = [
@@ -145,7 +146,7 @@ def train_epoch(
     losses = losses or Losses(Position(epoch))
     num_examples = 0
     with (workers or fast).training(params) as network:
-        batches = cli.steps(train_data, progress, desc=f"epoch {epoch}", unit="batch")
+        batches = steps(train_data, progress, desc=f"epoch {epoch}", unit="batch")
         for batch, (X, label) in enumerate(batches):
             num_examples += len(label)
             if batch < losses.batch:
@@ -241,8 +242,9 @@ def fit(
     ------
     DivergenceError
         As `train_epoch` does.
-    mlp_mx.cli.Stopped
-        At Ctrl-C or SIGTERM in a command, between two batches; its `position` is how far it came.
+    mlp_mx._support.signals.Stopped
+        In a command, between two batches, at Ctrl-C, SIGTERM or SIGHUP; its `position` is how far
+        it came.
     """
     for epoch in range(start.epoch, epochs):
         begin = time.perf_counter()
@@ -251,7 +253,7 @@ def fit(
             loss = train_epoch(params, train_data, learning_rate, epoch, progress, losses, workers)
             test_accuracy = evaluate_accuracy(test_data, params, workers)
             train_accuracy = evaluate_accuracy(train_data, params, workers)
-        except cli.Stopped as stop:
+        except signals.Stopped as stop:
             stop.position = losses.position()
             raise
         yield Epoch(epoch, loss, train_accuracy, test_accuracy, time.perf_counter() - begin)

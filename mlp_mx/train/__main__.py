@@ -5,7 +5,7 @@ import sys
 
 from . import Epoch, Position, distributed, fit, keep, published
 from .. import InputError, checkpoint, data, model, runtime
-from .._support import cli
+from .._support import cli, signals
 
 
 def _parser():
@@ -81,7 +81,7 @@ def _start(args, settings, ctx):
 
 def _follow(records, keeper, start, last):
     """Keep and print each epoch's record, and return the last one, or else the one from before."""
-    with cli.uninterrupted():
+    with signals.deferred():
         try:
             for last in records:
                 keeper.epoch(last._asdict(), Position(last.epoch + 1)._asdict())
@@ -90,10 +90,11 @@ def _follow(records, keeper, start, last):
                     f"Train_acc {last.train_accuracy:.5f}, Test_acc {last.test_accuracy:.4f}",
                     flush=True,
                 )
-        except cli.Stopped as stop:
+        except signals.Stopped as stop:
             if stop.position == start:  # nothing was done that would have to be saved
                 raise
-            raise cli.Stopped(keeper.finish(stop.position._asdict())) from None
+            raise signals.Stopped(
+                stop.signum, keeper.finish(stop.position._asdict())) from None
         except OSError:  # nobody can read what is printed, which is no reason to lose the model
             keeper.finish(Position(last.epoch + 1)._asdict())
             raise
@@ -146,7 +147,7 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     if args.save_every is not None and args.save is None:
         raise InputError("--save-every needs --save, which says where")
-    cli.check_different(args, "save", "log", "plot")
+    cli.check_different(args, "--save", "--log", "--plot")
     devices = runtime.contexts(args.ctx)
     workers = distributed.join(args.kvstore, devices)
     with contextlib.ExitStack() as stack:
