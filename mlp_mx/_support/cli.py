@@ -69,6 +69,12 @@ def path(text):
     """Argument type: the name of a file or folder, which may or may not exist."""
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"expected the name of a file or folder, found {text!r}")
+    try:
+        os.path.abspath(text)
+    except FileNotFoundError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: the current folder has been deleted; change to another one"
+        ) from None
     return text
 
 
@@ -85,16 +91,9 @@ def check_different(args, *options):
     for option in options:
         value = getattr(args, option.strip("-").replace("-", "_").lower())
         for file in [value] if isinstance(value, str) else value or ():
-            other = names.setdefault(_real_path(file), option)
+            other = names.setdefault(os.path.realpath(file), option)
             if other != option:
                 raise InputError(f"{other} and {option} both name {file}; use different files")
-
-
-def _real_path(file):
-    try:
-        return os.path.realpath(file)
-    except OSError:  # the current folder has been deleted
-        return file
 
 
 def _show_warning(message, *args, **kwargs):
