@@ -29,7 +29,6 @@ BAD_FILES = {
     "resume": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
     "log": ["folder", "absent/log", "text.txt", "damaged.npz"],
     "sheet": ["folder", "sheet.txt", "absent/sheet.png"],
-    "write": ["text.txt", "text.txt/folder"],
     "data_dir": [],
     "model": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
     "output": ["folder", "text.txt", "absent/model.onnx"],
@@ -145,7 +144,7 @@ IMAGES, LABELS = idx(np.zeros((20, 28, 28))), idx(np.zeros(20))
     (b"", b"", "train-images-idx3-ubyte.gz (wrong SHA-256) could not be downloaded"),
     (None, None, "train-images-idx3-ubyte.gz (missing) could not be downloaded"),
 ], ids=["swapped", "other counts", "wrong magic", "cut", "empty", "absent"])
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dataset", ["mnist", "auto"])
 def test_wrong_data_files_get_one_line(capsys, monkeypatch, images, labels, message, dataset):
     monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))
