@@ -31,14 +31,14 @@ BAD_FILES = {
     "sheet": ["folder", "sheet.txt", "absent/sheet.png"],
     "data_dir": [],
     "model": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
-    "output": ["folder", "text.txt", "absent/model.onnx"],
+    "out": ["folder", "text.txt", "absent/model.onnx"],
     "plot": ["folder", "text.txt", "absent/curves.png", "curves.gif"],
     "show_input": ["folder", "text.txt", "absent/input.png"],
     "image": [],
     "hosts": ["folder", "absent"],
 }
 BAD_WORDS = st.sampled_from(["--no-such-option", "--epoch=1", "-x", "--help=1", "--no-progress=1"])
-GOOD = {"model": "good.npz", "output": "out.onnx", "command": "true", "num_workers": "1"}
+GOOD = {"model": "good.npz", "out": "out.onnx", "command": "true", "num_workers": "1"}
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,21 @@ from .._support import cli
 from .._support.files import check_writable, whole_file
 
 
+def _parser():
+    parser = cli.ArgumentParser(
+        prog="python -m mlp_mx.export", description="Write a saved network as an ONNX file.",
+    )
+    add = parser.add_argument
+    add("model", type=cli.path, metavar="MODEL", help="saved network, .npz or .params")
+    add("out", type=cli.path, metavar="OUT", help="file to write, .onnx")
+    add("--flat", action="store_true",
+        help="take images of shape (batch, 784) instead of (batch, 28, 28, 1)")
+    add("--uint8", action="store_true",
+        help="take pixels from 0 to 255 as uint8 instead of from 0 to 1 as float32")
+    add("--softmax", action="store_true", help="output probabilities instead of logits")
+    return parser
+
+
 @cli.command
 def main(argv=None):
     """Write a saved network as an ONNX file."""
@@ -19,21 +34,6 @@ def main(argv=None):
     with whole_file(args.out) as file:
         file.write(model.SerializeToString(deterministic=True))
     print(f"{args.out}: {model.doc_string}")
-
-
-def _parser():
-    parser = cli.ArgumentParser(
-        prog="python -m mlp_mx.export", description="Write a saved network as an ONNX file.",
-    )
-    add = parser.add_argument
-    add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
-    add("out", type=cli.path, metavar="OUT", help="file to write, .onnx")
-    add("--flat", action="store_true",
-        help="take images of shape (batch, 784) instead of (batch, 28, 28, 1)")
-    add("--uint8", action="store_true",
-        help="take pixels from 0 to 255 as uint8 instead of from 0 to 1 as float32")
-    add("--softmax", action="store_true", help="give probabilities instead of logits")
-    return parser
 
 
 if __name__ == "__main__":
