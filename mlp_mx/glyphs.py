@@ -41,12 +41,14 @@ def contact_sheet(images, labels):
 def main(argv=None):
     """Draw a contact sheet."""
     args = _parser().parse_args(argv)
-    from matplotlib.image import imsave  # here, because --help does not need them
-
-    from ._support.files import check_writable, whole_file
+    from . import plot  # here, because --help needs none of this
+    from ._support.files import check_suffix, whole_file
     from .data import glyphs
 
-    check_writable(args.sheet, ".png")
+    check_suffix(args.sheet, ".png")
+    plot.check_path(args.sheet)
+    from matplotlib.image import imsave
+
     train, _ = glyphs.load(args.data_dir, progress=True)
     with whole_file(args.sheet) as file:
         imsave(file, contact_sheet(*train), cmap="gray", format="png")

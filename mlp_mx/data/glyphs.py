@@ -15,6 +15,7 @@ import warnings
 import numpy as np
 
 from .. import Error, InputError
+from .._support.drawing import import_matplotlib
 from .._support.files import WriteError, whole_file
 from .._support.progress import steps
 from . import mnist
@@ -43,7 +44,7 @@ SPACING = 1 / 32  # this far apart, where 1 is the size of the digit
 
 def _outline(font, digit, steps=4):
     """The outline as line segments, shape (num_segments, 2, 2), centred, its longer side 1."""
-    import matplotlib
+    matplotlib = import_matplotlib()
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
