@@ -2,8 +2,6 @@
 
 import json
 
-import numpy as np
-
 from .. import Error, InputError, __version__
 
 __all__ = ["to_onnx"]
@@ -105,11 +103,12 @@ def _nodes(onnx, flat, uint8, softmax):
 
 
 def _constants(onnx, params, uint8):
+    import numpy as np  # here, because --help does not need it
+
     arrays = {name: param.asnumpy() for name, param in zip(NAMES, params)}
     if uint8:
-        arrays["white"] = np.float32(255)
-    return [onnx.numpy_helper.from_array(np.asarray(array), name)
-            for name, array in arrays.items()]
+        arrays["white"] = np.array(255, np.float32)
+    return [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
 
 
 def _text(value):

@@ -3,7 +3,6 @@
 import sys
 
 from . import to_onnx
-from .. import checkpoint
 from .._support import cli
 from .._support.files import check_writable, whole_file
 
@@ -29,6 +28,8 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     cli.check_different(args, "MODEL", "OUT")
     check_writable(args.out, ".onnx")
+    from .. import checkpoint  # here, because --help does not need NumPy
+
     params, metadata = checkpoint.load(args.model)
     model = to_onnx(params, metadata, args.flat, args.uint8, args.softmax)
     with whole_file(args.out) as file:
