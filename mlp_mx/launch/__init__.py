@@ -27,7 +27,8 @@ import time
 import types
 
 from .. import Error, InputError
-from .._support import cli
+from .._support import signals
+from .._support.progress import steps
 
 __all__ = ["JobError", "Process", "cluster_job", "local_job", "supervise"]
 
@@ -329,21 +330,21 @@ def supervise(processes):
     ------
     JobError
         As soon as a process has ended otherwise than with exit code 0. Others may still be running.
-    mlp_mx.cli.Stopped
-        In a command, at Ctrl-C or SIGTERM, after the first worker had a while to save.
+    mlp_mx._support.signals.Stopped
+        In a command, at Ctrl-C, SIGTERM or SIGHUP, after the first worker had a while to save.
     """
     workers = [process for process in processes if process.role == "worker"]
     for process in processes:
         process.listen()
     try:
-        for _ in cli.steps(itertools.repeat(None), show=False):
+        for _ in steps(itertools.repeat(None), show=False):
             for process in processes:
                 if process.poll():
                     raise process.error()
             if not any(worker.poll() is None for worker in workers):
                 break
             time.sleep(POLL)
-    except cli.Stopped:
+    except signals.Stopped:
         # The others stay, since without them it could not finish its batch.
         workers[0].signal(signal.SIGTERM)
         _wait(workers[:1], SAVE_GRACE)
