@@ -33,7 +33,7 @@ def about(metadata):
         return "Training data set: unknown."
     text = f"Trained on {DATASETS[metadata['dataset']]}"
     if isinstance(accuracy, float) and 0 <= accuracy <= 1:
-        text += f"; {100 * accuracy:.2f} % of its test digits classified correctly"
+        text += f"; test accuracy {100 * accuracy:.2f} %"
     return f"{text}."
 
 
