@@ -20,21 +20,18 @@ from mlp_mx._support.files import check_writable, whole_file
 
 TEMPLATE = pathlib.Path(__file__).with_suffix(".html")
 PLACE = "NETWORK_GOES_HERE"  # in the template
-DATASETS = {
-    "MNIST": "MNIST",
-    "glyphs": "glyphs (digits drawn from fonts, so handwriting may be misread)",
-}
+DATASETS = {"MNIST": "MNIST", "glyphs": "glyphs, which are digits drawn from fonts"}
 
 
 def about(metadata):
     """Say which data set a network was trained on, and how well it does there."""
-    accuracy = metadata.get("test_accuracy")
-    if metadata.get("dataset") not in DATASETS:
+    dataset, accuracy = metadata.get("dataset"), metadata.get("test_accuracy")
+    if dataset not in tuple(DATASETS):  # may be anything that JSON can hold
         return "Training data set: unknown."
-    text = f"Trained on {DATASETS[metadata['dataset']]}"
+    text = f"Trained on {DATASETS[dataset]}"
     if isinstance(accuracy, float) and 0 <= accuracy <= 1:
         text += f"; test accuracy {100 * accuracy:.2f} %"
-    return f"{text}."
+    return f"{text}." if dataset == "MNIST" else f"{text}. It may misread handwriting."
 
 
 def pack(params):

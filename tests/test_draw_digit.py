@@ -9,6 +9,7 @@ import base64
 import json
 import pathlib
 import re
+import runpy
 import shutil
 import sys
 import time
@@ -58,11 +59,17 @@ def test_page_is_one_small_file_that_refers_to_no_other(example, tmp_path):
     assert "Trained on MNIST; test accuracy 97.54 %." in text
 
 
-def test_page_of_an_unknown_model_says_so(example, tmp_path):
-    checkpoint.save(tmp_path / "model.npz", model.init_params(num_hidden=3), test_accuracy=0.5)
-    assert example("model.npz", "--no-open").returncode == 0
-    text = (tmp_path / "draw_digit.html").read_text()
-    assert "Training data set: unknown." in text and "50.00 %" not in text
+@pytest.mark.parametrize("metadata, expected", [
+    ({"dataset": "MNIST", "test_accuracy": 0.9754}, "Trained on MNIST; test accuracy 97.54 %."),
+    ({"dataset": "glyphs", "test_accuracy": 0.979}, "Trained on glyphs, which are digits drawn "
+     "from fonts; test accuracy 97.90 %. It may misread handwriting."),
+    ({"dataset": "MNIST"}, "Trained on MNIST."),
+    ({"dataset": "MNIST", "test_accuracy": "<b>"}, "Trained on MNIST."),
+    ({"dataset": ["<script>"], "test_accuracy": 0.5}, "Training data set: unknown."),
+    ({}, "Training data set: unknown."),
+])
+def test_about_says_what_the_metadata_say(metadata, expected):
+    assert runpy.run_path(str(EXAMPLE))["about"](metadata) == expected
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -136,6 +143,11 @@ def drawing(browser):
     return np.array(browser.execute_script("return mlp_mx.drawing()"), np.uint8).reshape(280, 280)
 
 
+def as_predict_sees(browser):
+    """What `predict` makes of a picture of the drawing, with paper around it."""
+    return images.to_mnist(np.pad(255 - drawing(browser), 60, constant_values=255))
+
+
 def seen(browser):
     """What the page's network sees of the drawing, 0 to 255."""
     return np.array(browser.execute_script("return mlp_mx.input()")).reshape(28, 28)
@@ -170,8 +182,6 @@ def trained(tmp_path_factory, mnist_dir):
 
 def write_page(model_file):
     """Run the example's `main`, and return its page's address."""
-    import runpy
-
     page = model_file.with_suffix(".html")
     main = runpy.run_path(str(EXAMPLE))["main"]
     assert main([str(model_file), "--no-open", "--out", str(page)]) == 0
@@ -202,7 +212,7 @@ def test_logits_are_those_of_net(page, trained):
 def test_drawing_is_seen_and_read_as_predict_does(page, trained, digit, strokes, kind):
     assert shown(page) == ["?", [""] * 10]
     draw(page, strokes, kind)
-    expected = images.to_mnist(255 - drawing(page))
+    expected = as_predict_sees(page)
     np.testing.assert_allclose(seen(page), expected, rtol=0, atol=1)  # grey levels, of 255
     probabilities = model.softmax(model.net(nd.array(expected[None] / 255), trained[0])).asnumpy()
     prediction, percentages = shown(page)
@@ -218,7 +228,7 @@ def test_drawing_is_seen_and_read_as_predict_does(page, trained, digit, strokes,
 ])
 def test_input_is_that_of_predict_for_strokes_of_any_kind(page, strokes):
     draw(page, strokes)
-    np.testing.assert_allclose(seen(page), images.to_mnist(255 - drawing(page)), rtol=0, atol=1)
+    np.testing.assert_allclose(seen(page), as_predict_sees(page), rtol=0, atol=1)
 
 
 @pytest.mark.parametrize("strokes, first", [
@@ -228,7 +238,7 @@ def test_input_is_that_of_predict_for_strokes_of_any_kind(page, strokes):
 def test_what_predict_refuses_gets_no_digit(page, strokes, first):
     draw(page, strokes)
     with pytest.raises(images.ImageError):
-        images.to_mnist(255 - drawing(page))
+        as_predict_sees(page)
     assert shown(page) == ["?", [""] * 10]
     assert page.find_element("id", "first").text == first
 
@@ -306,9 +316,7 @@ def test_nothing_leaves_the_page(chromium, trained):
 
 
 @pytest.mark.parametrize("sizes", [(784, 10), (784, 30, 20, 40, 10)])
-def test_any_chain_of_layers_is_shown(chromium, tmp_path, monkeypatch, sizes):
-    import runpy
-
+def test_any_chain_of_layers_is_shown(chromium, tmp_path, sizes):
     random = np.random.RandomState(0)
     params = [nd.array(random.normal(0, 0.1, shape)) for inputs, outputs in zip(sizes, sizes[1:])
               for shape in ((inputs, outputs), (outputs,))]
