@@ -70,10 +70,11 @@ def main(argv=None):
                          "python -m mlp_mx.train --save model.npz makes one")
     check_writable(args.out, ".html")
     params, metadata = checkpoint.load(args.model)
-    sizes = params[0].shape[0], params[-1].shape[0]
-    if sizes != (784, 10):
+    sizes = [params[0].shape[0], *(bias.size for bias in params[1::2])]
+    if (sizes[0], sizes[-1]) != (784, 10):
         raise InputError(f"{args.model}: expected a network with 784 inputs and 10 outputs, found "
-                         f"{sizes[0]} and {sizes[1]}; use one that mlp_mx.train has saved")
+                         f"{'-'.join(map(str, sizes))}; use a model saved by "
+                         "python -m mlp_mx.train")
     text = page(params, metadata).encode()
     with whole_file(args.out) as file:
         file.write(text)
