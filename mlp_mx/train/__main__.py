@@ -42,9 +42,6 @@ def _parser():
     add("--log", type=cli.path, metavar="PATH", help="file to add one JSON line an epoch to")
     add("--plot", type=cli.path, metavar="PATH",
         help="file to draw the learning curves of this run to, .png, .svg or .pdf")
-    add("--kvstore", choices=distributed.KVSTORES,
-        help="who sums up gradients or their factors: device, for several devices; dist_sync, "
-        "for the processes of python -m mlp_mx.launch")
     add("--no-progress", action="store_true", help="no progress bar, even on a terminal")
     return parser
 
@@ -126,7 +123,7 @@ def _run(args, devices, workers):
     print(
         f"{name}: {train_data.num_examples} training and {test_data.num_examples} test examples, "
         f"on {', '.join(map(str, devices))}"
-        + (f" of each of {workers.num_workers} workers" if args.kvstore == "dist_sync" else ""),
+        + (f" of each of {workers.num_workers} workers" if workers and workers.num_workers > 1 else ""),
         flush=True,
     )
     keeper.begin(params, {**settings, **(last._asdict() if last else {})})
@@ -148,7 +145,7 @@ def main(argv=None):
         raise InputError("--save-every needs --save, which says where")
     cli.check_different(args, "save", "log", "plot")
     devices = runtime.contexts(args.ctx)
-    workers = distributed.join(args.kvstore, devices)
+    workers = distributed.join(devices)
     with contextlib.ExitStack() as stack:
         if workers:
             stack.enter_context(workers)

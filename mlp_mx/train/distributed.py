@@ -1,9 +1,8 @@
 """One training on several devices, of one machine or of many, by MXNet's own kvstore.
 
-Each batch is cut into as many parts as there are devices in all. Each device computes the gradients
-of its part on its own copy of the parameters, or the factors of the gradients (see
-`mlp_mx.train.exchange`); the kvstore sums them, and hands the sum to all; so every copy takes the
-same step of SGD, and they stay alike.
+Each batch is cut into as many parts as there are devices in all. Each device computes the gradient
+of its part on its own copy of the parameters; the kvstore sums these, and hands the sum to all; so
+every copy takes the same step of SGD, and they stay alike.
 """
 
 import contextlib
@@ -14,43 +13,27 @@ import zlib
 import numpy as np
 
 from .. import InputError, fast
-from ..runtime.lazy import mx, nd
-from . import exchange
+from ..runtime.lazy import autograd, mx, nd
 
-__all__ = ["KVSTORES", "Workers", "bounds", "join"]
-
-KVSTORES = ("device", "dist_sync")
+__all__ = ["Workers", "bounds", "join"]
 
 
-def join(kvstore, contexts):
+def join(contexts):
     """Become one of the workers of a job, if it has more than one device.
 
     Parameters
     ----------
-    kvstore : {None, "device", "dist_sync"}
-        "device" sums over the devices of this process, "dist_sync" also over the processes that
-        `mlp_mx.launch` has started. None is "device" if there are several devices.
     contexts : list of mxnet.Context
         This process's devices.
 
     Returns
     -------
     Workers or None
-        None where one device trains alone, and no kvstore was asked for.
-
-    Raises
-    ------
-    InputError
-        If "dist_sync" is asked for in a process that `mlp_mx.launch` has not started, or if
-        something else is in one that it has.
+        None where one device trains alone: where `mlp_mx.launch` has not started this process.
     """
-    launched = "DMLC_ROLE" in os.environ
-    if launched != (kvstore == "dist_sync"):
-        raise InputError("--kvstore dist_sync and python -m mlp_mx.launch need each other: "
-                         f"found {'only the latter' if launched else 'only the former'}")
-    if kvstore is None and len(contexts) == 1:
-        return None
-    return Workers(kvstore or "device", contexts)
+    if os.environ.get("DMLC_ROLE") == "worker":
+        return Workers("dist_sync", contexts)
+    return Workers("device", contexts) if len(contexts) > 1 else None
 
 
 def bounds(num_examples, num_parts):
@@ -189,22 +172,22 @@ class Replicas:
         self._workers = workers
         size = sum(param.size for param in params)
         # The last number is for the loss, which so is summed on the gradients' way.
-        self._gradients = [nd.zeros(size + 1, ctx) for ctx in workers.contexts]
+        self._sums = [nd.zeros(size + 1, ctx) for ctx in workers.contexts]
         self.networks = [
-            fast.Network(params, ctx, gradients[:size])
-            for ctx, gradients in zip(workers.contexts, self._gradients)
+            fast.Network(params, ctx, sums[:size]) for ctx, sums in zip(workers.contexts, self._sums)
         ]
         self.params = [network.params[0] for network in self.networks]
-        self._parts_of = {}  # batches of some sizes
 
     def loss(self, X, label):
         """The loss of this worker's parts of a batch, as `fast.Network.loss` has it."""
-        size = len(label)
-        if size not in self._parts_of:  # and keep the last one, since an epoch has two
-            self._parts_of = dict([*self._parts_of.items()][-1:])
-            self._parts_of[size] = self._divide(size)
-        self._parts = self._parts_of[size]
-        losses = [part.loss(X, label) for part in self._parts]
+        ends = self._workers.bounds(len(label))
+        losses = []
+        for network, sums, start, end in zip(self.networks, self._sums, ends, ends[1:]):
+            # Of no example there is no gradient; of one that counts for nothing, it is zero.
+            part, weight = (slice(start, end), 1) if start < end else (slice(1), 0)
+            losses.append(weight * network.loss(X[part], label[part]))
+            with autograd.pause():
+                losses[-1].copyto(sums[-1:])
         return nd.add_n(*(loss.as_in_context(losses[0].context) for loss in losses))
 
     def sum_up(self):
@@ -215,20 +198,5 @@ class Replicas:
         NDArray, float32, shape (1,)
             The loss of the whole batch.
         """
-        self._workers.sum([part.array for part in self._parts])
-        return [part.finish() for part in self._parts][0]
-
-    def _divide(self, num_examples):
-        """This worker's parts of a batch, which tell the others as little as they can."""
-        bounds = self._workers.bounds(num_examples)
-        factors = exchange.Factors.size(num_examples, **self.networks[0].sizes)
-        alone = self._workers.num_workers * len(self.networks) == 1
-        if factors < self._gradients[0].size and not alone:
-            return [
-                exchange.Factors(network, num_examples, start, end)
-                for network, start, end in zip(self.networks, bounds, bounds[1:])
-            ]
-        return [
-            exchange.Gradients(network, gradients, start, end) for network, gradients, start, end
-            in zip(self.networks, self._gradients, bounds, bounds[1:])
-        ]
+        self._workers.sum(self._sums)
+        return self._sums[0][-1:].copy()

@@ -1,0 +1,181 @@
+"""The processes of a job, watched and ended together."""
+
+import contextlib
+import ctypes
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import NamedTuple, Optional
+
+from .. import Error, InputError
+from .._support import cli
+
+POLL = 0.05  # seconds between two looks at the processes
+GRACE = 3  # seconds that processes have to end by themselves, before they are killed
+BEAT = 5  # seconds between two signs of life for processes on other machines
+PR_SET_PDEATHSIG = 1
+
+
+class JobError(Error):
+    """A process of the job has failed, and the job with it."""
+
+    def __init__(self, message, exit_code):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Part(NamedTuple):
+    """What to run for one process of a job."""
+
+    name: str  # such as "worker 1"
+    command: list
+    environment: Optional[dict] = None  # by default this process's
+    remote: bool = False  # if the command is ssh, with `mlp_mx.launch.remote` at its other end
+
+
+class Process:
+    """A running `Part`, which dies with this process."""
+
+    def __init__(self, part, said):
+        self.part, self._said, self._quiet = part, said, False
+        self._unread = self._last_line = ""
+        self._popen = start(
+            part.command, env=part.environment, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE if part.remote else subprocess.DEVNULL,
+        )
+        os.set_blocking(self._popen.stderr.fileno(), False)
+
+    def poll(self):
+        """Pass on what it says; the exit code, 128 + n for signal n, or None while it runs."""
+        code = self._popen.poll()
+        if code is not None:
+            end(self._popen, signal.SIGKILL)  # what it has started and left behind
+        data = self._popen.stderr.read() or b""
+        *lines, self._unread = (self._unread + data.decode(errors="replace")).split("\n")
+        for line in filter(None, lines):
+            self._last_line = line
+            # An error may be what it ends with, and is then for `error` to say.
+            if not (self._quiet or line.startswith("error: ")):
+                if self._said.setdefault(line, self.part.name) == self.part.name:
+                    print(f"{self.part.name}: {line}", file=sys.stderr, flush=True)
+        return exit_code(code)
+
+    def beat(self):
+        """Give the other machine a sign of life."""
+        if self.part.remote:
+            with contextlib.suppress(OSError):  # it has ended, as `poll` will tell
+                os.write(self._popen.stdin.fileno(), b"\n")
+
+    def stop(self, quiet=False):
+        """Ask it to end; if `quiet`, pass on nothing more."""
+        self._quiet = quiet
+        if self.part.remote:  # where the command ends with its standard input, and ssh after it
+            with contextlib.suppress(OSError):
+                self._popen.stdin.close()
+        else:
+            end(self._popen, signal.SIGTERM)
+
+    def kill(self):
+        end(self._popen, signal.SIGKILL)
+        self._popen.wait()
+        self._popen.stderr.close()
+
+    def error(self):
+        """A `JobError` that says how the process has ended."""
+        code = self.poll()
+        how = f"ended with exit code {code}"
+        with contextlib.suppress(ValueError):
+            how = f"was killed by {signal.Signals(code - 128).name}"
+        if self._last_line.startswith("error: "):
+            how += f": {self._last_line[len('error: '):]}"
+        elif self._last_line:
+            how += f"; its last message: {self._last_line}"
+        return JobError(f"{self.part.name} {how}", code)
+
+
+def exit_code(code):
+    """As shells have it: 128 + n for a process that signal n has killed."""
+    return 128 - code if code is not None and code < 0 else code
+
+
+def start(command, **options):
+    """Start a command in a session of its own, which dies with this process, on Linux."""
+    parent, libc = os.getpid(), ctypes.CDLL(None)
+
+    def die_with_parent():
+        if sys.platform == "linux":
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # it has died before
+                os._exit(1)
+
+    try:
+        return subprocess.Popen(
+            command, start_new_session=True, preexec_fn=die_with_parent, **options
+        )
+    except OSError as error:
+        raise InputError(f"{command[0]} cannot be run: {error.strerror}") from error
+
+
+def end(popen, number):
+    """Send a signal to a process that `start` has started, and to those that it has."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(popen.pid, number)
+
+
+def run(parts):
+    """Run a job to its end: the workers', or the first failure.
+
+    Parameters
+    ----------
+    parts : list of Part
+
+    Raises
+    ------
+    InputError
+        If a command cannot be run.
+    JobError
+        If a process has failed. All have been ended then, as they are at Ctrl-C or SIGTERM.
+    """
+    processes, said = [], {}
+    try:
+        for part in parts:
+            processes.append(Process(part, said))
+        _supervise(processes)
+    finally:
+        try:
+            with cli.uninterrupted():
+                for process in processes:
+                    process.stop(quiet=True)
+                _wait(processes)
+        finally:
+            for process in processes:
+                process.kill()
+
+
+def _supervise(processes):
+    workers = [process for process in processes if process.part.name.startswith("worker")]
+    try:
+        for tick in cli.steps(itertools.count(), show=False):
+            for process in processes:
+                if process.poll():
+                    raise process.error()
+                if tick % (BEAT / POLL) == 0:
+                    process.beat()
+            if all(worker.poll() == 0 for worker in workers):
+                break
+            time.sleep(POLL)
+    except cli.Stopped:
+        workers[0].stop()  # alone: without the others it could not finish its batch
+        _wait(workers[:1])
+        raise
+    _wait(processes)
+
+
+def _wait(processes):
+    """Wait until all of the processes have ended, or for a while."""
+    deadline = time.monotonic() + GRACE
+    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL)
