@@ -128,7 +128,8 @@ def daemons(folder):
     key = folder / "munge" / "key"
     key.touch(0o600)
     key.write_bytes(secrets.token_bytes(128))
-    for name, text in (("sshd", SSHD), ("ssh", SSH), ("slurm", SLURM)):
+    cgroup = "CgroupPlugin=cgroup/v1\n"  # which `ip netns exec` hides, and these settings do not use
+    for name, text in (("sshd", SSHD), ("ssh", SSH), ("slurm", SLURM), ("cgroup", cgroup)):
         (folder / f"{name}.conf").write_text(text.format(folder=folder, **HOSTS))
     pathlib.Path("/run/sshd").mkdir(exist_ok=True)
     for host in HOSTS:
