@@ -22,10 +22,9 @@ STARTERS = {
 def _address(text):
     host, colon, port = text.partition(":")
     try:
-        number = int(port) if colon else 0
-        if bool(colon) != 0 < number < 2**16:
+        if colon and int(port) not in range(1, 2**16):
             raise ValueError
-        return str(ipaddress.IPv4Address(host)), number
+        return str(ipaddress.IPv4Address(host)), int(port or 0)
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"expected an address such as 192.168.0.1:9100, found {text!r}"

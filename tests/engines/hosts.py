@@ -30,6 +30,7 @@ Host first
 Host *
   IdentityFile {folder}/key
   UserKnownHostsFile {folder}/known_hosts
+  StrictHostKeyChecking accept-new
 """
 SLURM = """\
 ClusterName=mlp

@@ -71,7 +71,8 @@ def attempt(engine, case, folder):
                                stdout=stdout, stderr=stderr, start_new_session=True)
     try:
         started = "saved as" if case == "train" else "Epoch 1."
-        if until(lambda: started in out.read_text() or job.poll() is not None, 120) is None:
+        until(lambda: started in out.read_text() or job.poll() is not None, 120)
+        if started not in out.read_text():
             raise RuntimeError(f"no {started!r} in {out.read_text()}{errors.read_text()}")
         strike(case, engine, job)
         begin = time.monotonic()
