@@ -2,22 +2,24 @@
 
     python -m mlp_mx.launch -n 4 -s 2 -- python -m mlp_mx.train
 
-A job is a scheduler, through which the others find each other, `s` servers, which sum what workers
-push to MXNet's kvstore, and `n` workers, which run the command. This module starts them on one
-machine or by ssh; mpirun and srun start them themselves, and `become` turns each into its part.
+A job is a scheduler, through which the others find each other; servers, which sum what workers push
+to MXNet's kvstore; and workers, which run the command. This module starts them on one machine or by
+ssh. mpirun and srun start processes themselves, and `become` turns each into its part of the job.
 """
 
 import contextlib
 import os
+import re
 import shlex
 import socket
 import subprocess
 import sys
+from typing import NamedTuple
 
 from .. import InputError
-from .processes import JobError, Part, run
+from .processes import JobError, run
 
-__all__ = ["JobError", "become", "local_job", "own_address", "ssh_job"]
+__all__ = ["Job", "JobError", "become", "local_job", "own_address", "ssh_job"]
 
 LOOPBACK = "127.0.0.1"
 # MXNet, when it is imported, serves in a process whose role is not to work.
@@ -30,63 +32,53 @@ SSH = [
 ]
 
 
-def _roles(num_workers, num_servers):
-    """The role of each rank, and its number among those of that role."""
-    counts = {"scheduler": 1, "server": num_servers, "worker": num_workers}
-    return [(role, number) for role, count in counts.items() for number in range(count)]
+class Job(NamedTuple):
+    """What runs in how many processes: rank 0 is the scheduler; servers come next, then workers."""
+
+    command: list
+    """What workers run, list of str; ``python`` in its first place is `python`."""
+    num_workers: int
+    num_servers: int
+    address: tuple = (LOOPBACK, 0)
+    """Where the scheduler listens: IP address and port, 0 for any."""
+    python: str = sys.executable
+
+    @property
+    def size(self):
+        """Number of processes."""
+        return 1 + self.num_servers + self.num_workers
+
+    def part(self, rank):
+        """The role of a rank, its number in that role, its command, and variables to add."""
+        roles = ["scheduler", *["server"] * self.num_servers, *["worker"] * self.num_workers]
+        role, number = roles[rank], rank - roles.index(roles[rank])
+        first, *others = self.command if role == "worker" else ["python", *SERVE]
+        variables = {
+            "DMLC_ROLE": role, "MLP_MX_RANK": str(number),
+            "DMLC_PS_ROOT_URI": self.address[0], "DMLC_PS_ROOT_PORT": str(self.address[1]),
+            "DMLC_NUM_WORKER": str(self.num_workers), "DMLC_NUM_SERVER": str(self.num_servers),
+        }
+        return role, number, [self.python if first == "python" else first, *others], variables
+
+    @contextlib.contextmanager
+    def with_port(self):
+        """The job with a port that is kept from other programs for the while.
+
+        The socket that keeps it does not listen, and so does not keep it from the scheduler, which
+        sets SO_REUSEADDR, too.
+        """
+        with socket.socket() as placeholder:
+            placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                placeholder.bind(self.address)
+            except OSError as error:
+                raise InputError("the scheduler cannot listen at {}:{} of {}: {}".format(
+                    *self.address, socket.gethostname(), error.strerror)) from error
+            yield self._replace(address=placeholder.getsockname())
 
 
-def _variables(role, number, num_workers, num_servers, address):
-    """What tells a process its part in the job."""
-    host, port = address
-    return {
-        "DMLC_ROLE": role, "DMLC_PS_ROOT_URI": host, "DMLC_PS_ROOT_PORT": str(port),
-        "DMLC_NUM_WORKER": str(num_workers), "DMLC_NUM_SERVER": str(num_servers),
-        "MLP_MX_RANK": str(number),
-    }
-
-
-def _command(role, command, python):
-    """What a process runs; ``python`` in a worker's command is the given one."""
-    if role != "worker":
-        return [python, *SERVE]
-    return [python if command[0] in ("python", "python3") else command[0], *command[1:]]
-
-
-def own_address(host):
-    """The IP address of this machine that `host` reaches it at; sends nothing."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.connect((host, 9))
-            return sock.getsockname()[0]
-    except OSError as error:
-        raise InputError(f"there is no way from {socket.gethostname()} to {host}: "
-                         f"{error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def _kept_port(host, port=0):
-    """Keep a port of `host`, any if it is 0, from other programs: the address.
-
-    Its socket does not listen, and so does not keep it from the scheduler, which sets SO_REUSEADDR.
-    """
-    with socket.socket() as placeholder:
-        placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            placeholder.bind((host, port))
-        except OSError as error:
-            raise InputError(f"the scheduler cannot listen at {host}:{port} of "
-                             f"{socket.gethostname()}: {error.strerror}") from error
-        yield placeholder.getsockname()
-
-
-def local_job(command, num_workers, num_servers):
+def local_job(job):
     """Run a job on this machine, where only this machine can reach it.
-
-    Parameters
-    ----------
-    command : list of str
-    num_workers, num_servers : int
 
     Raises
     ------
@@ -95,64 +87,58 @@ def local_job(command, num_workers, num_servers):
     JobError
         If a process has failed. All have been ended then, as they are at Ctrl-C or SIGTERM.
     """
-    threads = max(1, (os.cpu_count() or 1) // 2 // num_workers)  # MXNet's default, shared out
+    threads = max(1, (os.cpu_count() or 1) // 2 // job.num_workers)  # MXNet's default, shared out
     shared = {"OMP_NUM_THREADS": str(threads), **os.environ, "DMLC_NODE_HOST": LOOPBACK}
-    with _kept_port(LOOPBACK) as address:
-        run([
-            Part(f"{role} {number}", _command(role, command, sys.executable),
-                 {**shared, **_variables(role, number, num_workers, num_servers, address)})
-            for role, number in _roles(num_workers, num_servers)
-        ])
+    with job.with_port() as job:
+        run([(f"{role} {number}", command, {**shared, **variables})
+             for role, number, command, variables in map(job.part, range(job.size))])
 
 
-def ssh_job(command, num_workers, num_servers, hosts, address=None, python=sys.executable):
-    """Run a job on other machines, with its scheduler on this one.
+def ssh_job(job, hosts):
+    """Run a job on other machines, in a folder of the same name, with its scheduler on this one.
 
-    Parameters
-    ----------
-    command : list of str
-        Run in a folder of the same name as this one's.
-    num_workers, num_servers : int
-    hosts : list of str
-        As ssh takes them. Worker i runs on host i, and so does server i, starting over as needed.
-    address : (str, int), optional
-        IP address and port, 0 for any, of this machine for the scheduler; by default where the
-        first host reaches it.
-    python : str
-        The hosts' Python.
+    Worker i runs on host i of the list, and so does server i; if it ends, it starts over.
+    If the job has no address, it is the one where the first host reaches this machine.
 
     Raises
     ------
     InputError, JobError
         As `local_job` does.
     """
-    with _kept_port(*address or (own_address(_host_name(hosts[0])), 0)) as address:
+    if not job.address:
+        job = job._replace(address=(own_address(_host_name(hosts[0])), 0))
+    with job.with_port() as job:
         parts = []
-        for role, number in _roles(num_workers, num_servers):
-            variables = _variables(role, number, num_workers, num_servers, address)
+        for role, number, command, variables in map(job.part, range(job.size)):
             if role == "scheduler":
-                environment = {**os.environ, **variables, "DMLC_NODE_HOST": address[0]}
-                parts.append(Part(role, [sys.executable, *SERVE], environment))
+                variables["DMLC_NODE_HOST"] = job.address[0]
+                command[0] = sys.executable
+                parts.append((role, command, {**os.environ, **variables}))
             else:
                 host = hosts[number % len(hosts)]
-                line = _remote_line(_command(role, command, python), python,
-                                    {**variables, "MLP_MX_HOST": host})
-                parts.append(
-                    Part(f"{role} {number} on {host}", [*SSH, "--", host, line], remote=True)
-                )
+                line = _remote_line(job.python, command, {**variables, "MLP_MX_HOST": host})
+                parts.append((f"{role} {number} on {host}", [*SSH, "--", host, line], None, True))
         run(parts)
 
 
 def _host_name(host):
     """Where an alias of ~/.ssh/config leads."""
-    printed = subprocess.run(["ssh", "-G", "--", host], capture_output=True, text=True)
-    if printed.returncode:
-        raise InputError(f"ssh does not take {host!r} for a host: {printed.stderr.strip()}")
-    return dict(line.split(" ", 1) for line in printed.stdout.splitlines() if " " in line)[
-        "hostname"]
+    config = subprocess.run(["ssh", "-G", "--", host], stdout=subprocess.PIPE, text=True).stdout
+    return re.search("^hostname (.*)$|$", config, re.MULTILINE).group(1) or host
 
 
-def _remote_line(command, python, variables):
+def own_address(host):
+    """The IP address of this machine that `host` reaches it at; nothing is sent there."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect((host, 9))
+            return sock.getsockname()[0]
+    except OSError as error:
+        raise InputError(
+            f"{host} cannot be reached from {socket.gethostname()}: {error.strerror}") from error
+
+
+def _remote_line(python, command, variables):
     """The line for a host's shell to run a command in this folder, for as long as we live."""
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     variables = [f"{name}={value}" for name, value in {**passed_on, **variables}.items()]
@@ -160,33 +146,20 @@ def _remote_line(command, python, variables):
     return f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)}"
 
 
-def become(rank, command, num_workers, num_servers, address):
-    """Turn this process, one of those that mpirun or srun started, into its part of the job.
-
-    Parameters
-    ----------
-    rank : int
-        0 is the scheduler; then come the servers, and then the workers.
-    command : list of str
-        What workers run.
-    num_workers, num_servers : int
-    address : (str, int)
-        IP address and port for the scheduler to listen at.
+def become(job, rank):
+    """Turn this process, one of those that mpirun or srun has started, into its part of a job.
 
     Raises
     ------
     InputError
-        If the command cannot be run, or the scheduler not listen there.
+        If the command cannot be run, or the scheduler cannot listen at the job's address.
     """
-    role, number = _roles(num_workers, num_servers)[rank]
+    role, _, command, variables = job.part(rank)
     if role == "scheduler":
-        with _kept_port(*address):  # or say why not
+        with job.with_port():  # or say why not
             pass
-    os.environ.update(
-        _variables(role, number, num_workers, num_servers, address),
-        DMLC_NODE_HOST=own_address(address[0]), MLP_MX_HOST=socket.gethostname(),
-    )
-    command = _command(role, command, sys.executable)
+    os.environ.update(variables, DMLC_NODE_HOST=own_address(job.address[0]),
+                      MLP_MX_HOST=socket.gethostname())
     try:
         os.execvp(command[0], command)
     except OSError as error:

@@ -7,7 +7,7 @@ import re
 import socket
 import sys
 
-from . import become, local_job, ssh_job
+from . import LOOPBACK, Job, become, local_job, ssh_job
 from .. import InputError
 from .._support import cli
 from .._support.files import open_regular
@@ -15,7 +15,7 @@ from .._support.files import open_regular
 # Variables that say which of how many processes one is: Open MPI's, MPICH's and Slurm's.
 STARTERS = {
     "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMI_RANK": "PMI_SIZE",
-    "SLURM_PROCID": "SLURM_STEP_NUM_TASKS", "PMIX_RANK": None,
+    "SLURM_PROCID": "SLURM_STEP_NUM_TASKS", "PMIX_RANK": "",
 }
 
 
@@ -56,63 +56,52 @@ def _parser():
 def main(argv=None):
     """Run a job as the command line says."""
     args = _parser().parse_args(argv)
+    rank, size = _place()
+    if args.hosts and rank is not None:
+        raise InputError("--hosts is not for mpirun or srun, which choose the machines")
     if args.python and not args.hosts:
         raise InputError("--python is for --hosts")
-    started = _rank()
-    if started:
-        if args.hosts:
-            raise InputError("--hosts is not for mpirun or srun, which choose the machines")
-        rank, num_workers = _part(args, *started)
-        become(rank, args.command, num_workers, args.num_servers, args.address or _slurm_address())
-    if args.num_workers is None:
+    num_workers = args.num_workers or size - 1 - args.num_servers
+    if args.num_workers is None and size == 0:
         raise InputError("how many workers? give --num-workers")
-    if args.hosts:
-        ssh_job(args.command, args.num_workers, args.num_servers, _hosts(args.hosts), args.address,
-                args.python or sys.executable)
+    job = Job(args.command, num_workers, args.num_servers, args.address,
+              args.python or sys.executable)
+    if size and size != job.size or num_workers < 1:
+        raise InputError(f"expected a process for the scheduler, {args.num_servers} for servers and "
+                         f"{args.num_workers or '1 or more'} for workers, found {size}")
+    if rank is not None:
+        become(job._replace(address=args.address or _slurm_address()), rank)
+    elif args.hosts:
+        ssh_job(job, _hosts(args.hosts))
     elif args.address:
         raise InputError("--address is for --hosts, mpirun and srun; one machine needs none")
     else:
-        local_job(args.command, args.num_workers, args.num_servers)
+        local_job(job._replace(address=(LOOPBACK, 0)))
 
 
-def _rank():
-    """This process's number, and how many there are, if mpirun, srun or the like started it."""
+def _place():
+    """This process's rank and their number, if mpirun, srun or the like has started it."""
     for rank, size in STARTERS.items():
         # In a script that sbatch runs, Slurm sets the rank alone.
-        if rank in os.environ and (size is None or size in os.environ):
-            return int(os.environ[rank]), size and int(os.environ[size])
-    return None
-
-
-def _part(args, rank, size):
-    """The rank, and the number of workers."""
-    num_workers = size - 1 - args.num_servers if size else args.num_workers
-    if num_workers is None:
-        raise InputError("how many workers? give --num-workers")
-    if num_workers < 1 or args.num_workers not in (None, num_workers):
-        raise InputError(
-            f"expected processes for 1 scheduler, {args.num_servers} servers and "
-            f"{args.num_workers or 'some'} workers, found {size}; start as many as that"
-        )
-    return rank, num_workers
+        if rank in os.environ and (not size or size in os.environ):
+            return int(os.environ[rank]), int(os.environ.get(size, 0))
+    return None, 0
 
 
 def _slurm_address():
-    """The first host of a Slurm job, and a port that the job's number gives."""
-    step = os.environ.get("SLURM_STEP_NODELIST")
-    if not step:
+    """The first host of a step of Slurm, and a port that the numbers of job and step give."""
+    hosts = os.environ.get("SLURM_STEP_NODELIST")
+    if not hosts:
         raise InputError("expected --address IP:PORT, where the first process is to listen")
-    prefix, number = re.match(r"([^\[,]+)(?:\[(\w+))?", step).groups()
-    host = prefix + (number or "")
+    host = "".join(re.match(r"([^\[,]+)(?:\[(\w*))?", hosts).groups(""))
     try:
         ip = socket.gethostbyname(host)
-    except OSError as error:
-        raise InputError(f"the host {host} has no address: {error.strerror}; "
-                         "give --address IP:PORT") from error
-    if ip.startswith("127.") and os.environ.get("SLURM_STEP_NUM_NODES") != "1":
-        raise InputError(f"{host} knows itself as {ip} only; give --address IP:PORT")
-    return ip, 20000 + (100 * int(os.environ["SLURM_JOB_ID"]) +
-                        int(os.environ.get("SLURM_STEP_ID", 0))) % 10000
+    except OSError:
+        ip = "nowhere"
+    if ip == "nowhere" or ip.startswith("127.") and os.environ.get("SLURM_STEP_NUM_NODES") != "1":
+        raise InputError(f"the name {host} leads to {ip}; give --address IP:PORT")
+    job, step = (int(os.environ[f"SLURM_{name}_ID"]) for name in ("JOB", "STEP"))
+    return ip, 20000 + (100 * job + step) % 10000
 
 
 def _hosts(path):

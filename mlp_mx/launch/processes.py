@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from typing import NamedTuple, Optional
 
 from .. import Error, InputError
 from .._support import cli
@@ -27,24 +26,29 @@ class JobError(Error):
         self.exit_code = exit_code
 
 
-class Part(NamedTuple):
-    """What to run for one process of a job."""
-
-    name: str  # such as "worker 1"
-    command: list
-    environment: Optional[dict] = None  # by default this process's
-    remote: bool = False  # if the command is ssh, with `mlp_mx.launch.remote` at its other end
-
-
 class Process:
-    """A running `Part`, which dies with this process."""
+    """A process of a job, which dies with this one.
 
-    def __init__(self, part, said):
-        self.part, self._said, self._quiet = part, said, False
+    Parameters
+    ----------
+    name : str
+        For messages: its role, with a number or more.
+    command : list of str
+    environment : dict or None
+        None is this process's.
+    remote : bool, default False
+        If the command is ssh, with `mlp_mx.launch.remote` at its other end.
+    said : dict
+        Which process of the job was the first to say a line on standard error.
+    """
+
+    def __init__(self, name, command, environment, remote=False, *, said):
+        self.name, self._remote, self._said = name, remote, said
         self._unread = self._last_line = ""
+        self._quiet = False
         self._popen = start(
-            part.command, env=part.environment, stderr=subprocess.PIPE,
-            stdin=subprocess.PIPE if part.remote else subprocess.DEVNULL,
+            command, env=environment, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE if remote else subprocess.DEVNULL,
         )
         os.set_blocking(self._popen.stderr.fileno(), False)
 
@@ -59,20 +63,20 @@ class Process:
             self._last_line = line
             # An error may be what it ends with, and is then for `error` to say.
             if not (self._quiet or line.startswith("error: ")):
-                if self._said.setdefault(line, self.part.name) == self.part.name:
-                    print(f"{self.part.name}: {line}", file=sys.stderr, flush=True)
+                if self._said.setdefault(line, self.name) == self.name:
+                    print(f"{self.name}: {line}", file=sys.stderr, flush=True)
         return exit_code(code)
 
     def beat(self):
         """Give the other machine a sign of life."""
-        if self.part.remote:
+        if self._remote:
             with contextlib.suppress(OSError):  # it has ended, as `poll` will tell
                 os.write(self._popen.stdin.fileno(), b"\n")
 
     def stop(self, quiet=False):
         """Ask it to end; if `quiet`, pass on nothing more."""
         self._quiet = quiet
-        if self.part.remote:  # where the command ends with its standard input, and ssh after it
+        if self._remote:  # where the command ends with its standard input, and ssh after it
             with contextlib.suppress(OSError):
                 self._popen.stdin.close()
         else:
@@ -93,7 +97,7 @@ class Process:
             how += f": {self._last_line[len('error: '):]}"
         elif self._last_line:
             how += f"; its last message: {self._last_line}"
-        return JobError(f"{self.part.name} {how}", code)
+        return JobError(f"{self.name} {how}", code)
 
 
 def exit_code(code):
@@ -130,7 +134,8 @@ def run(parts):
 
     Parameters
     ----------
-    parts : list of Part
+    parts : list of tuple
+        Arguments for `Process`.
 
     Raises
     ------
@@ -142,7 +147,7 @@ def run(parts):
     processes, said = [], {}
     try:
         for part in parts:
-            processes.append(Process(part, said))
+            processes.append(Process(*part, said=said))
         _supervise(processes)
     finally:
         try:
@@ -156,7 +161,7 @@ def run(parts):
 
 
 def _supervise(processes):
-    workers = [process for process in processes if process.part.name.startswith("worker")]
+    workers = [process for process in processes if process.name.startswith("worker")]
     try:
         for tick in cli.steps(itertools.count(), show=False):
             for process in processes:

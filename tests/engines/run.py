@@ -34,7 +34,7 @@ def command(engine, train, folder):
         "mpirun": ["mpirun", "--allow-run-as-root", "--bind-to", "none", "--host", "h1:2,h3:2",
                    "-n", "4", "-x", "MLP_MX_DATA", "-x", "PYTHONPATH", *KEEPALIVE,
                    *LAUNCH, "--address", "10.77.0.1:9100", "--", *train],
-        "srun": ["srun", "-K", "-q", "-n", "4", *LAUNCH, "--", *train],
+        "srun": ["srun", "-K", "--quit-on-interrupt", "-n", "4", *LAUNCH, "--", *train],
     }[engine])
 
 
