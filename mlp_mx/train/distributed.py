@@ -8,6 +8,10 @@ every copy takes the same step of SGD, and they stay alike.
 import contextlib
 import itertools
 import os
+import signal
+import socket
+import threading
+import time
 import zlib
 
 import numpy as np
@@ -16,6 +20,8 @@ from .. import InputError, fast
 from ..runtime.lazy import autograd, mx, nd
 
 __all__ = ["Workers", "bounds", "join"]
+
+GRACE = 5  # seconds from a signal to the end of a worker
 
 
 def join(contexts):
@@ -32,6 +38,7 @@ def join(contexts):
         None where one device trains alone: where `mlp_mx.launch` has not started this process.
     """
     if os.environ.get("DMLC_ROLE") == "worker":
+        _end_soon_after_a_signal()
         return Workers("dist_sync", contexts)
     return Workers("device", contexts) if len(contexts) > 1 else None
 
@@ -46,6 +53,25 @@ def bounds(num_examples, num_parts):
         there are not enough.
     """
     return [num_examples * part // num_parts for part in range(num_parts + 1)]
+
+
+def _end_soon_after_a_signal():
+    """At Ctrl-C or SIGTERM, end this process after `GRACE` seconds, whatever it is doing.
+
+    Python cannot handle a signal while it waits in MXNet for workers or servers that have died.
+    """
+    told, telling = socket.socketpair()
+    telling.setblocking(False)
+    signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
+
+    def wait():
+        number = 0
+        while number not in (signal.SIGINT, signal.SIGTERM):
+            number = told.recv(1)[0]
+        time.sleep(GRACE)
+        os._exit(128 + number)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class Workers:
