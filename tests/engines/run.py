@@ -90,6 +90,7 @@ def attempt(engine, case, folder):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     kept, failed = pathlib.Path(__file__).resolve().parents[2], False
     engines = sys.argv[1:] or ["local", *UNPLUGGED]
     os.environ["PYTHONPATH"] = str(kept)
