@@ -54,6 +54,8 @@ SlurmdLogFile={folder}/slurmd.log
 NodeName=h2 NodeAddr={h2} CPUs=8
 PartitionName=all Nodes=h2 Default=YES
 """
+# Slurm does not use cgroups here, but looks for them, and `ip netns exec` hides them.
+CGROUP = "CgroupPlugin=cgroup/v1\n"
 
 
 def ip(*words):
@@ -71,13 +73,17 @@ def plug(host, plugged=True):
     ip("-n", SWITCH, "link", "set", host, *(["master", "bridge"] if plugged else ["nomaster"]))
 
 
+def all_processes(host):
+    """The numbers of what runs on a host."""
+    listed = subprocess.run(["ip", "netns", "pids", f"mlp-{host}"], stdout=subprocess.PIPE)
+    return [*map(int, listed.stdout.split())]
+
+
 def processes():
     """From process number to role, of what runs for jobs on the hosts."""
     found = {}
     for host in HOSTS:
-        listed = subprocess.run(["ip", "netns", "pids", f"mlp-{host}"], stdout=subprocess.PIPE,
-                                text=True, check=True).stdout
-        for number in listed.split():
+        for number in all_processes(host):
             with contextlib.suppress(OSError):
                 command = pathlib.Path(f"/proc/{number}/cmdline").read_text(errors="replace")
                 variables = pathlib.Path(f"/proc/{number}/environ").read_text(errors="replace")
@@ -85,7 +91,7 @@ def processes():
                         if line.startswith("DMLC_ROLE=")]
                 if "python" in command.split("\0")[0] and "mlp_mx" in command:
                     leads = "mlp_mx.launch" in command or not role
-                    found[int(number)] = "launcher" if leads else role[0]
+                    found[number] = "launcher" if leads else role[0]
     return found
 
 
@@ -99,6 +105,10 @@ def network():
             _connect(host, address)
         yield
     finally:
+        for host in HOSTS:
+            for number in all_processes(host):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
         for name in (SWITCH, *(f"mlp-{host}" for host in HOSTS)):
             subprocess.run(["ip", "netns", "delete", name])
             shutil.rmtree(f"/etc/netns/{name}", ignore_errors=True)
@@ -125,12 +135,13 @@ def daemons(folder):
     folder = pathlib.Path(folder)
     for name in ("state", "spool", "munge"):
         (folder / name).mkdir()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"],
+                   check=True)
     key = folder / "munge" / "key"
     key.touch(0o600)
     key.write_bytes(secrets.token_bytes(128))
-    cgroup = "CgroupPlugin=cgroup/v1\n"  # which `ip netns exec` hides, and these settings do not use
-    for name, text in (("sshd", SSHD), ("ssh", SSH), ("slurm", SLURM), ("cgroup", cgroup)):
+    texts = {"sshd": SSHD, "ssh": SSH, "slurm": SLURM, "cgroup": CGROUP}
+    for name, text in texts.items():
         (folder / f"{name}.conf").write_text(text.format(folder=folder, **HOSTS))
     pathlib.Path("/run/sshd").mkdir(exist_ok=True)
     for host in HOSTS:
