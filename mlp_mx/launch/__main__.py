@@ -67,8 +67,8 @@ def main(argv=None):
     job = Job(args.command, num_workers, args.num_servers, args.address,
               args.python or sys.executable)
     if size and size != job.size or num_workers < 1:
-        raise InputError(f"expected a process for the scheduler, {args.num_servers} for servers and "
-                         f"{args.num_workers or '1 or more'} for workers, found {size}")
+        raise InputError(f"expected a process for the scheduler, {args.num_servers} for servers "
+                         f"and {args.num_workers or '1 or more'} for workers, found {size}")
     if rank is not None:
         become(job._replace(address=args.address or _slurm_address()), rank)
     elif args.hosts:

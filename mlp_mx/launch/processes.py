@@ -32,60 +32,59 @@ class Process:
     Parameters
     ----------
     name : str
-        For messages: its role, with a number or more.
+        Its role, with a number or more, for messages.
     command : list of str
     environment : dict or None
         None is this process's.
-    remote : bool, default False
-        If the command is ssh, with `mlp_mx.launch.remote` at its other end.
+    is_remote : bool, default False
+        Whether the command is ssh, with `mlp_mx.launch.remote` at its other end.
     said : dict
         Which process of the job was the first to say a line on standard error.
     """
 
-    def __init__(self, name, command, environment, remote=False, *, said):
-        self.name, self._remote, self._said = name, remote, said
-        self._unread = self._last_line = ""
-        self._quiet = False
-        self._popen = start(
-            command, env=environment, stderr=subprocess.PIPE,
-            stdin=subprocess.PIPE if remote else subprocess.DEVNULL,
-        )
+    def __init__(self, name, command, environment, is_remote=False, *, said):
+        self.name, self._is_remote, self._said = name, is_remote, said
+        self._unread, self._last_line, self._is_quiet = b"", "", False
+        stdin = subprocess.PIPE if is_remote else subprocess.DEVNULL
+        self._popen = start(command, env=environment, stdin=stdin, stderr=subprocess.PIPE)
         os.set_blocking(self._popen.stderr.fileno(), False)
 
     def poll(self):
         """Pass on what it says; the exit code, 128 + n for signal n, or None while it runs."""
         code = self._popen.poll()
         if code is not None:
-            end(self._popen, signal.SIGKILL)  # what it has started and left behind
-        data = self._popen.stderr.read() or b""
-        *lines, self._unread = (self._unread + data.decode(errors="replace")).split("\n")
+            send(signal.SIGKILL, self._popen)  # to what it has started and left behind
+        *lines, self._unread = (self._unread + (self._popen.stderr.read() or b"")).split(b"\n")
         for line in filter(None, lines):
-            self._last_line = line
-            # An error may be what it ends with, and is then for `error` to say.
-            if not (self._quiet or line.startswith("error: ")):
+            self._last_line = line.decode(errors="replace")
+            # An error may be what the process ends with, and is then for `error` to say.
+            if not (self._is_quiet or line.startswith(b"error: ")):
                 if self._said.setdefault(line, self.name) == self.name:
-                    print(f"{self.name}: {line}", file=sys.stderr, flush=True)
+                    print(f"{self.name}: {self._last_line}", file=sys.stderr, flush=True)
         return exit_code(code)
 
     def beat(self):
         """Give the other machine a sign of life."""
-        if self._remote:
+        if self._is_remote:
             with contextlib.suppress(OSError):  # it has ended, as `poll` will tell
                 os.write(self._popen.stdin.fileno(), b"\n")
 
-    def stop(self, quiet=False):
-        """Ask it to end; if `quiet`, pass on nothing more."""
-        self._quiet = quiet
-        if self._remote:  # where the command ends with its standard input, and ssh after it
+    def stop(self):
+        """Ask it to end."""
+        if self._is_remote:  # the command there ends with its standard input, and ssh after it
             with contextlib.suppress(OSError):
                 self._popen.stdin.close()
         else:
-            end(self._popen, signal.SIGTERM)
+            send(signal.SIGTERM, self._popen)
+
+    def silence(self):
+        """Pass on nothing more of what it says."""
+        self._is_quiet = True
 
     def kill(self):
-        end(self._popen, signal.SIGKILL)
+        """End it at once."""
+        send(signal.SIGKILL, self._popen)
         self._popen.wait()
-        self._popen.stderr.close()
 
     def error(self):
         """A `JobError` that says how the process has ended."""
@@ -106,7 +105,7 @@ def exit_code(code):
 
 
 def start(command, **options):
-    """Start a command in a session of its own, which dies with this process, on Linux."""
+    """Start a command in a session of its own, which on Linux dies with this process."""
     parent, libc = os.getpid(), ctypes.CDLL(None)
 
     def die_with_parent():
@@ -117,20 +116,19 @@ def start(command, **options):
 
     try:
         return subprocess.Popen(
-            command, start_new_session=True, preexec_fn=die_with_parent, **options
-        )
+            command, start_new_session=True, preexec_fn=die_with_parent, **options)
     except OSError as error:
         raise InputError(f"{command[0]} cannot be run: {error.strerror}") from error
 
 
-def end(popen, number):
+def send(number, popen):
     """Send a signal to a process that `start` has started, and to those that it has."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(popen.pid, number)
 
 
 def run(parts):
-    """Run a job to its end: the workers', or the first failure.
+    """Run a job until its workers have ended, or until a process fails.
 
     Parameters
     ----------
@@ -148,19 +146,21 @@ def run(parts):
     try:
         for part in parts:
             processes.append(Process(*part, said=said))
-        _supervise(processes)
+        _watch(processes)
     finally:
         try:
             with cli.uninterrupted():
                 for process in processes:
-                    process.stop(quiet=True)
+                    process.silence()
+                    process.stop()
                 _wait(processes)
         finally:
             for process in processes:
                 process.kill()
 
 
-def _supervise(processes):
+def _watch(processes):
+    """Wait until the workers have ended; raise the `JobError` of the first process to fail."""
     workers = [process for process in processes if process.name.startswith("worker")]
     try:
         for tick in cli.steps(itertools.count(), show=False):

@@ -13,7 +13,7 @@ import sys
 import time
 
 from . import own_address
-from .processes import POLL, end, exit_code, start
+from .processes import POLL, exit_code, send, start
 from .._support import cli
 
 SILENCE = 20  # seconds
@@ -27,11 +27,11 @@ def main(argv=None):
     process = start(sys.argv[1:] if argv is None else argv, stdin=subprocess.DEVNULL)
     try:
         _watch(process)
-        end(process, signal.SIGTERM)
+        send(signal.SIGTERM, process)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
     finally:
-        end(process, signal.SIGKILL)
+        send(signal.SIGKILL, process)
     return exit_code(process.wait())
 
 
