@@ -99,12 +99,21 @@ def test_join_is_told_by_the_devices_and_the_launcher():
 
 
 def test_a_worker_that_cannot_handle_a_signal_ends_soon_after_it(python):
-    # The launcher sets no more than the role; and a wait for a process in C stands for MXNet's.
-    code = ("import ctypes, os, signal; from mlp_mx._support import cli; "
-            "from mlp_mx.train import distributed; distributed.GRACE = 1; "
-            "distributed.Workers = lambda *_: os.kill(os.getpid(), signal.SIGTERM) or "
-            "ctypes.CDLL(None).pause() or ctypes.CDLL(None).pause(); "
-            "cli.command(lambda argv: distributed.join([]))()")
+    # A mutex that is locked twice stands for a wait in MXNet.
+    code = """if True:
+        import ctypes, os, signal, threading
+        from mlp_mx._support import cli
+        from mlp_mx.train import distributed
+
+        def wait_for_ever(*_):
+            threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM]).start()
+            mutex = ctypes.create_string_buffer(64)
+            for _ in range(2):
+                ctypes.CDLL(None).pthread_mutex_lock(mutex)
+
+        distributed.GRACE, distributed.Workers = 1, wait_for_ever
+        cli.command(lambda argv: distributed.join([]))()
+    """
     result = python("-c", code, DMLC_ROLE="worker")
     assert result.returncode == 128 + signal.SIGTERM
 

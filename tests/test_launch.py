@@ -204,7 +204,7 @@ def test_workers_that_start_differently_are_refused(jobs):
     (["-n", "1", "--", "no such program"], "no such program cannot be run"),
     (["-n", "1", "--hosts", "absent", "--", "true"], "absent cannot be read"),
     (["-n", "1", "--hosts", os.devnull, "--", "true"], "cannot be read: Not a regular file"),
-    (["-n", "1", "--hosts", __file__, "--", "true"], "expected a host in each line"),
+    (["-n", "1", "--hosts", __file__, "--", "true"], "expected one host per line"),
     (["-n", "1", "--address", "127.0.0.1", "--", "true"], "--address is for"),
     (["-n", "1", "--hosts", "x", "--address", "host:80", "--", "true"], "such as 192.168.0.1:"),
     (["-n", "1", "--hosts", "x", "--address", "127.0.0.1:0", "--", "true"], "192.168.0.1:9100"),
@@ -232,8 +232,8 @@ def test_bad_input_under_mpirun_is_one_line(jobs, size, arguments, message):
     assert message in errors
 
 
-# Runs a line here as sshd does: without the launcher's variables, and in another folder. It knows no
-# options but those that are expected, and takes a second to end at SIGTERM, as real ones may.
+# Runs a line here as sshd does: without the launcher's variables, and in another folder. It knows
+# no options but those that are expected, and takes a second to end at SIGTERM, as real ones may.
 STUB_SSH = f"""#!{sys.executable}
 import os, signal, subprocess, sys, time
 if sys.argv[1] == "-G":
