@@ -9,7 +9,7 @@ import sys
 from . import Epoch, fit, published
 from .. import InputError, checkpoint, data, model, runtime
 from .._support import cli, signals
-from .distributed import KVSTORES, join
+from .distributed import join
 from .record import Recorder
 
 MAX_EPOCHS = 10**6
@@ -55,8 +55,6 @@ def _parser():
     add("--log", "file to append one JSON line per epoch to", type=cli.path, metavar="PATH")
     add("--plot", "file for the learning curves, .png, .svg or .pdf", type=cli.path,
         metavar="PATH")
-    add("--kvstore", "sum gradients by MXNet's kvstore: device, over several devices; dist_sync, "
-        "over the processes of python -m mlp_mx.launch", choices=KVSTORES)
     return parser
 
 
@@ -190,7 +188,7 @@ def main(argv=None):
     cli.check_different(args, "--save", "--log", "--plot")
     devices = runtime.contexts(args.ctx)
     with contextlib.ExitStack() as stack:
-        workers = stack.enter_context(join(args.kvstore, devices))
+        workers = stack.enter_context(join(devices))
         if workers.rank > 0:
             stack.enter_context(contextlib.redirect_stdout(None))
         _run(args, devices, workers)
