@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mlp_mx import checkpoint
-from mlp_mx.train import log
+from mlp_mx.train import record
 
 KILLS = int(os.environ.get("MLP_MX_KILLS", 2))
 EPOCHS = 40
