@@ -267,7 +267,9 @@ def _graph(function, args, transposed=None):
             return graph
         except _Untraceable as reason:
             _warn(function, reason)
-            return None
+        except mx.base.MXNetError as error:  # such as an operator that has no gradient
+            _warn(function, str(error).strip().splitlines()[-1])
+        return None
 
 
 def _functions(function):
@@ -295,10 +297,9 @@ def _record(function, args, variables):
             result = _run(function, _like(args, variables))
         identities = [nd.identity(variable) for variable in variables]
     names = [autograd.get_symbol(identity).list_inputs()[0] for identity in identities]
-    try:
-        tape = json.loads(autograd.get_symbol(result).tojson())
-    except (mx.base.MXNetError, AttributeError) as error:
-        raise _Untraceable("its result is not one array computed from its arguments") from error
+    if not isinstance(result, nd.NDArray):
+        raise _Untraceable("its result is not one array")
+    tape = json.loads(autograd.get_symbol(result).tojson())
     return result, tape, {name: position for position, name in reversed([*enumerate(names)])}
 
 
