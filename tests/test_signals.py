@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -114,8 +115,6 @@ def test_outside_commands_python_handles_ctrl_c():
 
 
 def test_warnings_are_printed_even_where_they_are_errors(capsys):
-    import warnings
-
     @cli.command
     def main(argv):
         warnings.warn("something the user should know")
