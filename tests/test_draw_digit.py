@@ -59,6 +59,14 @@ def test_page_is_one_small_file_that_refers_to_no_other(example, tmp_path):
     assert "Trained on MNIST; test accuracy 97.54 %." in text
 
 
+def test_draw_digit_opens_the_page(example, tmp_path, monkeypatch):
+    monkeypatch.setenv("BROWSER", "echo opened %s")
+    checkpoint.save(tmp_path / "model.npz", model.init_params(num_hidden=3))
+    result = example("model.npz")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"opened {(tmp_path / 'draw_digit.html').as_uri()}\n" in result.stdout
+
+
 @pytest.mark.parametrize("metadata, expected", [
     ({"dataset": "MNIST", "test_accuracy": 0.9754}, "Trained on MNIST; test accuracy 97.54 %."),
     ({"dataset": "glyphs", "test_accuracy": 0.979}, "Trained on glyphs, which are digits drawn "
