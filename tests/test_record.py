@@ -112,7 +112,7 @@ def test_a_line_that_was_cut_is_skipped_and_the_next_one_is_whole(tmp_path):
         assert record.read(path) == [*whole, {"epoch": 2}]
 
 
-@pytest.mark.parametrize("content", [b"text\n", b"[1]\n", b"[[[" * 100000, b"\x89PNG\r\n\0\0", b"3"])
+@pytest.mark.parametrize("content", [b"text\n", b"[1]\n", b"[[[" * 100000, b"\x89PNG\r\n\0", b"3"])
 def test_another_file_is_no_log_and_stays_as_it_is(tmp_path, content):
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
