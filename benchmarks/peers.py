@@ -335,7 +335,8 @@ class GemmMkl(Gemm):
 
 
 PEERS = {
-    "mlp_mx": MlpMx, "mlp_mx[fast]": MlpMxFast, "chapter": Chapter, "PyTorch": PyTorch,
+    "mlp_mx": MlpMx, "mlp_mx, own net": MlpMxOwnNet, "mlp_mx[fast]": MlpMxFast,
+    "chapter": Chapter, "PyTorch": PyTorch,
     "PyTorch nn": PyTorchNN, "JAX jit": Jax, "GEMMs, OpenBLAS": Gemm, "GEMMs, MKL": GemmMkl,
 }
 
