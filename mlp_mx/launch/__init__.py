@@ -124,7 +124,8 @@ def ssh_job(job, hosts):
 def _host_name(host):
     """Where an alias of ~/.ssh/config leads."""
     config = subprocess.run(["ssh", "-G", "--", host], stdout=subprocess.PIPE, text=True).stdout
-    return re.search("^hostname (.*)$|$", config, re.MULTILINE).group(1) or host
+    found = re.search("^hostname (.*)$", config, re.MULTILINE)
+    return found.group(1) if found else host
 
 
 def own_address(host):
