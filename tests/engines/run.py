@@ -69,7 +69,7 @@ def attempt(engine, case, folder):
         job = subprocess.Popen(command(engine, train, folder), stdin=subprocess.DEVNULL,
                                stdout=stdout, stderr=stderr, start_new_session=True)
     try:
-        started = "saved as" if case == "train" else "Epoch 1."
+        started = "saved as" if case == "train" else "Epoch 0."
         until(lambda: started in out.read_text() or job.poll() is not None, 120)
         if started not in out.read_text():
             raise RuntimeError(f"no {started!r} in {out.read_text()}{errors.read_text()}")
