@@ -142,8 +142,8 @@ def _follow(records, recorder, first):
                   flush=True)
             epoch = record.epoch + 1
     except cli.Stopped:
-        kept = (f"the model after epoch {epoch - 1} is saved as {_place(recorder)}" if recorder.saved
-                else "no model is saved")
+        kept = (f"the model after epoch {epoch - 1} is saved as {_place(recorder)}"
+                if recorder.saved else "no model is saved")
         raise cli.Stopped(f"epoch {epoch} is lost; {kept}") from None
 
 
