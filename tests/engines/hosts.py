@@ -167,6 +167,5 @@ def daemons(folder):
         yield
     finally:
         for process in running:
-            process.send_signal(signal.SIGTERM)
-        for process in running:
+            process.kill()  # since slurmd may wait for what was unplugged
             process.wait()
