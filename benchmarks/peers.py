@@ -71,6 +71,32 @@ class MlpMx:
                 for loader in (self._train_data, self._test_data)]
 
 
+class MlpMxOwnNet(MlpMx):
+    """This package, with a network of its user: the chapter's, word for word."""
+
+    def __init__(self, *args):
+        from mlp_mx.runtime import nd
+
+        def relu(X):
+            return nd.maximum(X, nd.zeros_like(X))
+
+        def net(X, params):
+            W1, b1, W2, b2, W3, b3 = params
+            h1 = relu(nd.dot(X, W1) + b1)
+            h2 = relu(nd.dot(h1, W2) + b2)
+            return nd.dot(h2, W3) + b3
+
+        self._net = net
+        super().__init__(*args)
+
+    def train(self):
+        return self._train.train_epoch(self._params, self._train_data, 0.001, net=self._net)
+
+    def evaluate(self):
+        return [self._train.evaluate_accuracy(loader, self._params, self._net)
+                for loader in (self._train_data, self._test_data)]
+
+
 class MlpMxFast(MlpMx):
     """This package with its `fast` extra."""
 
@@ -309,7 +335,8 @@ class GemmMkl(Gemm):
 
 
 PEERS = {
-    "mlp_mx": MlpMx, "mlp_mx[fast]": MlpMxFast, "chapter": Chapter, "PyTorch": PyTorch,
+    "mlp_mx": MlpMx, "mlp_mx, own net": MlpMxOwnNet, "mlp_mx[fast]": MlpMxFast,
+    "chapter": Chapter, "PyTorch": PyTorch,
     "PyTorch nn": PyTorchNN, "JAX jit": Jax, "GEMMs, OpenBLAS": Gemm, "GEMMs, MKL": GemmMkl,
 }
 

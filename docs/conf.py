@@ -1,36 +1,84 @@
-"""Settings of Sphinx: ``python -m sphinx -W docs docs/_build`` builds the pages, and draws."""
+"""Settings of Sphinx: ``python -m sphinx -W docs docs/_build`` builds the pages.
 
+Nothing is trained, downloaded or fetched from a network: the pictures are the committed ones
+(``python docs/pictures.py`` draws them again, with MNIST), and formulas become MathML.
+"""
+
+import ast
+import importlib
+import inspect
 import os
-import pathlib
-import subprocess
 import sys
+
+from docutils import nodes
+from docutils.utils.math import latex2mathml
+from sphinx.util.docutils import SphinxDirective
 
 import mlp_mx
 
 project = "mlp_mx"
 author = "the mlp_mx developers"
+copyright = ('2026 the mlp_mx developers, Apache-2.0; after a chapter of "Deep Learning – The '
+             'Straight Dope" by Zachary C. Lipton, Mu Li, Alex Smola and contributors')
 version = release = mlp_mx.__version__
 extensions = [
-    "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon",
-    "sphinxcontrib.programoutput",
+    "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib.programoutput",
 ]
 exclude_patterns = ["_build"]
 default_role = "py:obj"
 autodoc_member_order = "bysource"
+autodoc_default_options = {"ignore-module-all": True}  # else the order is that of __all__
 napoleon_use_param = napoleon_use_rtype = False  # else the words of a shape are taken for links
-html_theme_options = {"description": "Multilayer perceptrons from scratch, in MXNet, today"}
+
+nb_execution_mode = "off"  # notebooks are shown with the output that they were committed with
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath"]
+
+html_theme = "furo"
+html_title = "mlp_mx"
+html_static_path = ["_static"]
+html_css_files = ["mlp_mx.css"]
+html_math_renderer = "mathml"
+html_show_sphinx = False
+
 # The commands whose --help the pages show: with the Python that builds them, 90 characters wide.
 os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 os.environ["COLUMNS"] = "90"
 
 
-def draw(app):
-    """Train the chapter's network, and draw the pictures that the pages show."""
-    here = pathlib.Path(__file__).parent
-    (here / "drawn").mkdir(exist_ok=True)
-    subprocess.run([sys.executable, here / "pictures.py", "--out", here / "drawn"], check=True)
+class Source(SphinxDirective):
+    """``.. source:: mlp_mx.model.net`` shows a function as it runs, without its docstring."""
+
+    required_arguments = 1
+
+    def run(self):
+        """The function's code as a block."""
+        module, _, name = self.arguments[0].rpartition(".")
+        function = getattr(importlib.import_module(module), name)
+        self.env.note_dependency(inspect.getsourcefile(function))
+        lines = inspect.getsource(function).splitlines()
+        first = ast.parse("\n".join(lines)).body[0].body[0]
+        if inspect.getdoc(function):
+            del lines[first.lineno - 1:first.end_lineno]
+        code = "\n".join(lines)
+        return [nodes.literal_block(code, code, language="python")]
+
+
+def visit_math(translator, node):
+    """Write a formula as MathML, which browsers show without a script or a network."""
+    is_block = isinstance(node, nodes.math_block)
+    formula = latex2mathml.tex2mathml(node.astext(), as_block=is_block)
+    translator.body.append(f'<div class="formula">{formula}</div>' if is_block else formula)
+    raise nodes.SkipNode
+
+
+def say_pictures(app):
+    """Tell whoever builds the pages where their pictures come from."""
+    print("pictures: as committed; python docs/pictures.py draws them again, with MNIST")
 
 
 def setup(app):
-    """Draw before the pages are read."""
-    app.connect("builder-inited", draw)
+    """Register what the pages need beside Sphinx's own."""
+    app.add_directive("source", Source)
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
+    app.connect("builder-inited", say_pictures)

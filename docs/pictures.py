@@ -1,6 +1,6 @@
-"""Draws the pictures of the README and the docs from a run with the chapter's settings on MNIST.
+"""Draws the pictures of the README and the docs: from a run with the chapter's settings on MNIST.
 
-Only epoch.png is not among them: benchmarks/epoch.py draws it. Takes some 15 seconds.
+All but epoch.png, which benchmarks/epoch.py draws. Takes about 15 seconds.
 
     python docs/pictures.py --out docs
 """
@@ -10,6 +10,7 @@ import os
 import pathlib
 import sys
 
+import diagrams  # beside this script
 import numpy as np
 
 from mlp_mx import Error, data, model, plot, train
@@ -53,6 +54,8 @@ def main(argv=None):
         path = os.path.join(folder, f"{name}.png")
         plot.save(figure, path)
         print(path)
+    if diagrams.main(["--out", str(folder)]):
+        raise Error("the diagrams were not drawn")
     if glyphs_command.main([os.path.join(folder, "glyphs.png")]):
         raise Error("the glyphs were not drawn")
 

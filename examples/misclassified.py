@@ -1,16 +1,15 @@
 """What the model gets wrong: the digits most often confused, and its surest mistakes.
 
-Trains briefly first, or takes a model that `python -m mlp_mx.train --save` saved. Writes
+Trains briefly first, or takes a model that `python -m mlp_mx.train --save` has saved. Writes
 confusion.png and mistakes.png. Runs from anywhere: python examples/misclassified.py --epochs 3
 """
 
-import argparse
 import os
 import sys
 
 import numpy as np
 
-from mlp_mx import checkpoint, data, model, plot, runtime, train
+from mlp_mx import InputError, checkpoint, data, model, plot, runtime, train
 from mlp_mx._support import cli
 
 
@@ -27,10 +26,12 @@ def top_confusions(labels, predictions, count=5):
 @cli.command
 def main(argv=None):
     """Train or load, then print and draw the mistakes."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
-    parser.add_argument("--model", metavar="PATH", help="saved model to take instead of training")
-    parser.add_argument("--out", metavar="DIR", default=".", help="folder to draw to")
+    parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
+    parser.add_argument("--data-dir", type=cli.path, help="folder of the data set")
+    parser.add_argument("--model", type=cli.path, help="saved model to take instead of training")
+    parser.add_argument("--out", type=cli.path, default=".", help="folder to draw to")
     args = parser.parse_args(argv)
     paths = [os.path.join(args.out, name) for name in ("confusion.png", "mistakes.png")]
     for path in paths:
@@ -39,7 +40,10 @@ def main(argv=None):
     ctx = runtime.context("auto")
     params = (model.init_params(seed=0, ctx=ctx) if args.model is None
               else checkpoint.load(args.model, ctx)[0])
-    train_data, test_data = data.load("mnist", ctx=ctx, progress=True)
+    if len(params) != 6 or len(params[0]) != 784:
+        raise InputError(f"{args.model}: expected the chapter's network, of 784 pixels and two "
+                         f"hidden layers, found shapes {[param.shape for param in params]}")
+    train_data, test_data = data.load(args.dataset, args.data_dir, ctx=ctx, progress=True)
     if args.model is None:
         for record in train.fit(params, train_data, test_data, epochs=args.epochs):
             print(f"Epoch {record.epoch}. Test_acc {record.test_accuracy:.4f}")
@@ -47,9 +51,9 @@ def main(argv=None):
     probabilities = model.softmax(model.net(test_data.data, params)).asnumpy()
     predictions = probabilities.argmax(axis=1)
     labels = test_data.label.asnumpy().astype(int)
-    print(f"{(labels != predictions).sum()} of {len(labels)} test digits are wrong; most often")
+    print(f"{(labels != predictions).sum()} of {len(labels)} test digits are wrong; most often:")
     for times, truth, prediction in top_confusions(labels, predictions):
-        print(f"{truth} is taken for {prediction}: {times} times")
+        print(f"  {truth} is taken for {prediction}: {times} times")
 
     images = test_data.data.asnumpy()[..., 0]
     plot.save(plot.confusion_matrix(labels, predictions), paths[0])

@@ -1,10 +1,10 @@
 """The chapter's ending: ten random test digits, and what the model takes them for.
 
-Trains briefly first. Shows the digits in a window or, where there is no display, saves them as
-digits.png in the current folder. Runs from anywhere: python examples/predict_digits.py --epochs 3
+Trains briefly first. Shows the digits in a window or, where there is none, saves them as digits.png
+in the current folder. Runs from anywhere: python examples/predict_digits.py --epochs 3
 """
 
-import argparse
+import sys
 
 import matplotlib.pyplot as plt
 
@@ -12,31 +12,46 @@ from mlp_mx import data, model, runtime, train
 from mlp_mx._support import cli
 from mlp_mx.runtime import gluon, nd
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
-epochs = parser.parse_args().epochs
 
-ctx = runtime.context("auto")
-train_data, test_data = data.load("mnist", progress=True)
-params = model.init_params(seed=0, ctx=ctx)
-for record in train.fit(params, train_data, test_data, epochs=epochs):
-    print(f"Epoch {record.epoch}. Test_acc {record.test_accuracy:.4f}")
+def show(strip):
+    """Show a strip of digits in a window, or save it where Matplotlib has no window."""
+    plt.imshow(strip.asnumpy())
+    plt.axis("off")
+    if plt.gcf().canvas.required_interactive_framework:
+        plt.show()
+    else:
+        plt.savefig("digits.png", bbox_inches="tight")
+        print("no window here; the digits are in digits.png")
 
-# Sample ten random digits from the test set.
-samples = 10
-test_set = gluon.data.ArrayDataset(test_data.data, test_data.label)
-sample_data = gluon.data.DataLoader(test_set, samples, shuffle=True)
-X, label = next(iter(sample_data))
-predictions = model.predict(X.as_in_context(ctx), params)
-print("model predictions are:", predictions.asnumpy().astype(int))
-print("true labels          :", label.asnumpy().astype(int))
 
-# Lay the digits side by side: one strip, 28 pixels high and 280 wide, in three equal channels.
-strip = nd.transpose(X, (1, 0, 2, 3)).reshape((28, samples * 28, 1))
-plt.imshow(nd.tile(strip, (1, 1, 3)).asnumpy())
-plt.axis("off")
-if plt.get_backend().lower() == "agg":  # Matplotlib found no display
-    plt.savefig("digits.png", bbox_inches="tight")
-    print("no display here; the digits are in digits.png")
-else:
-    plt.show()
+@cli.command
+def main(argv=None):
+    """Train, predict, show."""
+    parser = cli.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
+    parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
+    parser.add_argument("--data-dir", type=cli.path, help="folder of the data set")
+    args = parser.parse_args(argv)
+
+    ctx = runtime.context("auto")
+    train_data, test_data = data.load(args.dataset, args.data_dir, ctx=ctx, progress=True)
+    params = model.init_params(seed=0, ctx=ctx)
+    for record in train.fit(params, train_data, test_data, epochs=args.epochs):
+        print(f"Epoch {record.epoch}. Test_acc {record.test_accuracy:.4f}")
+
+    # Sample ten random digits from the test set.
+    samples = 10
+    test_set = gluon.data.ArrayDataset(test_data.data, test_data.label)
+    sample_data = gluon.data.DataLoader(test_set, samples, shuffle=True)
+    X, label = next(iter(sample_data))
+    predictions = model.predict(X.as_in_context(ctx), params)
+    print("model predictions are:", predictions.asnumpy().astype(int))
+    print("true labels          :", label.asnumpy().astype(int))
+
+    # Lay them side by side: one strip, 28 pixels high and 280 wide, in three equal channels.
+    strip = nd.transpose(X, (1, 0, 2, 3)).reshape((28, samples * 28, 1))
+    show(nd.tile(strip, (1, 1, 3)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

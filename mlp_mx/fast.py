@@ -21,6 +21,7 @@ run as they are written, with a warning.
 
 import contextlib
 import functools
+import inspect
 import itertools
 import json
 import warnings
@@ -34,6 +35,8 @@ from .runtime.lazy import autograd, mx, nd
 __all__ = ["Replica", "add_scaled", "elementwise", "in_turn", "traced"]
 
 TOLERANCE = 1e-3  # relative; a graph that differs by more is not what the function computes
+# What a function raises whose arguments do not fit. MXNetError is a RuntimeError.
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError)
 _warned = weakref.WeakSet()  # functions that are known to run as they are written
 
 
@@ -76,7 +79,7 @@ def traced(function):
         if key not in graphs:
             graphs[key] = _graph(function, args)
         graph = graphs[key]
-        return function(*args) if graph is None else graph(arrays)
+        return _as_written(function, args) if graph is None else graph(arrays)
 
     return execute
 
@@ -144,13 +147,15 @@ class Replica:
         self.ctx = ctx or params[0].context
         self._function = function
         self._originals = params
+        self._is_training = update is not None
         self._graphs = {}
-        if update is None or getattr(update, "is_elementwise", False):
-            self._work_on_copies(with_gradients=update is not None)
+        are_alike = len({(param.dtype, param.context) for param in params}) == 1
+        if are_alike and (update is None or getattr(update, "is_elementwise", False)):
+            self._work_on_copies()
         else:
             self._work_on_originals()
 
-    def _work_on_copies(self, with_gradients):
+    def _work_on_copies(self):
         """Lay the parameters out in one array, those of two dimensions transposed."""
         flat = nd.concat(*[param.T.reshape(-1) for param in self._originals], dim=0)
         flat = flat.as_in_context(self.ctx)
@@ -158,7 +163,7 @@ class Replica:
         self._transposed = [len(shape) > 1 for shape in shapes]
         self._values = _slices(flat, shapes)
         self.params = [flat]
-        if with_gradients:
+        if self._is_training:
             flat.attach_grad()
             autograd.mark_variables(self._values, _slices(flat.grad, shapes))
 
@@ -166,7 +171,7 @@ class Replica:
         self._transposed = [False] * len(self._originals)
         self._values = self.params = [param.as_in_context(self.ctx) for param in self._originals]
         for value in self._values:
-            if value.grad is None:
+            if self._is_training and value.grad is None:
                 value.attach_grad()
 
     def __call__(self, *batch):
@@ -177,7 +182,7 @@ class Replica:
             self._graphs[key] = self._traced(batch)
         graph = self._graphs[key]
         if graph is None:
-            return self._function(*batch, self._values)
+            return _as_written(self._function, (*batch, self._values))
         return graph([*batch, *self._values])
 
     def _traced(self, batch):
@@ -266,12 +271,15 @@ def _graph(function, args, transposed=None):
             return graph
         except _Untraceable as reason:
             _warn(function, reason)
-            return None
+        except FAILURES as error:  # such as an operator that has no gradient
+            _warn(function, str(error).strip().splitlines()[-1])
+        return None
 
 
 def _functions(function):
     """The functions that a partial one is made of, or the function."""
-    return list(getattr(function, "keywords", {}).values()) or [function]
+    functions = list(getattr(function, "keywords", {}).values()) or [function]
+    return [inspect.unwrap(one) for one in functions]
 
 
 def _name(function):
@@ -290,13 +298,17 @@ def _record(function, args, variables):
     """The function's result, what the tape says of it, and each variable's position by its name."""
     with autograd.record(train_mode=autograd.is_training()):
         with _reading_refused():
-            result = _run(function, _like(args, variables))
+            try:
+                result = function(*_like(args, variables))
+            except FAILURES as error:
+                with autograd.pause():
+                    _as_written(function, args)  # which fails, too, unless it is the recording
+                raise _Untraceable(str(error).strip().splitlines()[-1]) from error
         identities = [nd.identity(variable) for variable in variables]
     names = [autograd.get_symbol(identity).list_inputs()[0] for identity in identities]
-    try:
-        tape = json.loads(autograd.get_symbol(result).tojson())
-    except (mx.base.MXNetError, AttributeError) as error:
-        raise _Untraceable("its result is not one array computed from its arguments") from error
+    if not isinstance(result, nd.NDArray):
+        raise _Untraceable("its result is not one array")
+    tape = json.loads(autograd.get_symbol(result).tojson())
     return result, tape, {name: position for position, name in reversed([*enumerate(names)])}
 
 
@@ -306,14 +318,14 @@ def _variable(array):
     return variable
 
 
-def _run(function, args):
+def _as_written(function, args):
+    """What the function returns; an `InputError` if it does not fit its arguments."""
     try:
         return function(*args)
-    except (mx.base.MXNetError, TypeError, ValueError, IndexError) as error:
+    except FAILURES as error:
         shapes = ", ".join(str(array.shape) for array in _flat(args))
-        reason = str(error).strip().splitlines()[0]
         raise InputError(f"{_name(function)} cannot be computed from arrays of shapes {shapes}: "
-                         f"{reason}") from error
+                         f"{str(error).strip().splitlines()[-1]}") from error
 
 
 @contextlib.contextmanager

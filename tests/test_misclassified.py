@@ -7,6 +7,7 @@ import matplotlib.image
 import pytest
 
 from mlp_mx import checkpoint, model
+from mlp_mx.runtime import nd
 
 EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "misclassified.py"
 
@@ -49,3 +50,11 @@ def test_misclassified_takes_a_saved_model(example, tmp_path):
 def test_misclassified_refuses_in_one_line(example, arguments, message):
     result = example(*arguments)
     assert (result.returncode, result.stderr) == (2, message)
+
+
+def test_misclassified_refuses_another_network(example, tmp_path):
+    params = [nd.ones(shape) for shape in ((784, 10), (10,))]
+    checkpoint.save(tmp_path / "model.npz", params)
+    result = example("--model", "model.npz")
+    assert result.returncode == 2
+    assert re.fullmatch("error: model.npz: expected the chapter's network, .*\n", result.stderr)

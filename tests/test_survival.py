@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mlp_mx import checkpoint
-from mlp_mx.train import log
+from mlp_mx.train import record
 
 KILLS = int(os.environ.get("MLP_MX_KILLS", 2))
 EPOCHS = 40
@@ -20,9 +20,9 @@ SMALL_RUN = pathlib.Path(__file__).with_name("small_run.py")
 
 def start(folder, epochs=EPOCHS):
     """Start a run, or go on with one, that saves and logs each epoch in a folder."""
-    options = ["--epochs", epochs, "--save", folder / "model.npz", "--log", folder / "log"]
-    if (folder / "model.npz").exists():
-        options += ["--resume", folder / "model.npz"]
+    model = folder / "model.npz"
+    options = ["--epochs", epochs, "--log", folder / "log",
+               "--resume" if model.exists() else "--save", model]
     return subprocess.Popen([sys.executable, SMALL_RUN, *map(str, options)],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -35,10 +35,10 @@ def end(process):
 
 
 def result(folder):
-    """The parameters, and what the log says of each epoch, the time aside."""
+    """The parameters, and what the log says of each epoch, the time and the plan aside."""
     params, _ = checkpoint.load(folder / "model.npz")
-    epochs = {record.pop("epoch"): record for record in log.read(folder / "log")
-              if record.pop("seconds")}
+    epochs = {line.pop("epoch"): line for line in record.read(folder / "log")
+              if line.pop("seconds") and line.pop("epochs")}
     return [param.asnumpy().tobytes() for param in params], epochs
 
 
@@ -57,12 +57,13 @@ def whole(tmp_path_factory):
 def test_a_killed_run_goes_on_to_the_same_end(tmp_path, whole, kill):
     printed, expected, seconds = whole
     process = start(tmp_path)
-    time.sleep(random.uniform(0, seconds))
+    time.sleep(random.Random(kill).uniform(0, seconds))
     process.kill()
     process.communicate()
     if (tmp_path / "model.npz").exists():
         checkpoint.load(tmp_path / "model.npz")
-    log.read(tmp_path / "log") if (tmp_path / "log").exists() else None
+    if (tmp_path / "log").exists():
+        record.read(tmp_path / "log")
     if process.returncode:  # it did not come to its own end before
         assert set(end(start(tmp_path))) <= set(printed)
     assert result(tmp_path) == expected
@@ -71,22 +72,25 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path, whole, kill):
 @pytest.mark.parametrize("stop", range(KILLS))
 @pytest.mark.parametrize("signum, word", [
     (signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"),
+    (signal.SIGHUP, "terminal closed"),
 ])
-def test_a_stopped_run_saves_and_goes_on_to_the_same_end(tmp_path, whole, signum, word, stop):
+def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, whole, signum, word, stop):
     printed, expected, _ = whole
+    chance = random.Random(stop)
     process = start(tmp_path, epochs=1000)
-    for _ in range(random.randint(2, 5)):
+    for _ in range(chance.randint(2, 5)):
         process.stdout.readline()
-    time.sleep(random.uniform(0, 0.3))
-    for _ in range(random.randint(1, 2)):  # as timeout, for one, sends it twice
+    time.sleep(chance.uniform(0, 0.3))
+    process.send_signal(signum)
+    if signum == signal.SIGTERM:  # programs such as timeout send it twice
         process.send_signal(signum)
     _, errors = process.communicate(timeout=30)
-    assert (process.returncode, errors) == (
-        128 + signum, f"{word}; saved as {tmp_path / 'model.npz'}\n")
     _, saved = checkpoint.load(tmp_path / "model.npz")
-    assert saved["position"]["epoch"] < EPOCHS
-    rest = end(start(tmp_path))
-    assert rest == printed[-len(rest):]
+    last = saved["epoch"]
+    assert (process.returncode, errors) == (
+        128 + signum, f"{word}; epoch {last + 1} is lost; the model after epoch {last} is saved as "
+        f"{tmp_path / 'model.npz'}\n")
+    assert end(start(tmp_path)) == printed[last + 1:]
     assert result(tmp_path) == expected
 
 
@@ -95,17 +99,18 @@ def test_a_run_stopped_before_its_first_batch_leaves_an_older_model(tmp_path):
     process = subprocess.run(
         [sys.executable, "-c",
          "import os, signal, small_run, sys; from mlp_mx import model\n"
-         "from mlp_mx._support import cli; from mlp_mx.data import glyphs\n"
+         "from mlp_mx._support import signals; from mlp_mx.data import glyphs\n"
          "from mlp_mx.train import __main__ as train_command\n"
          "glyphs.load = lambda data_dir, progress: small_run.SPLITS\n"
          "init_params = model.init_params\n"
          "def stop(**options):\n"
-         "    with cli.uninterrupted(): os.kill(os.getpid(), signal.SIGTERM)\n"
+         "    with signals.deferred(): os.kill(os.getpid(), signal.SIGTERM)\n"
          "    return init_params(**options)\n"
          "model.init_params = stop; sys.exit(train_command.main(sys.argv[1:]))",
          "--dataset", "glyphs", "--save", str(tmp_path / "model.npz")],
         capture_output=True, text=True, timeout=60,
         env={**os.environ, "PYTHONPATH": f"{SMALL_RUN.parent}:{os.environ.get('PYTHONPATH', '')}"})
-    assert (process.returncode, process.stderr) == (143, "terminated\n")
+    assert (process.returncode, process.stderr) == (
+        143, "terminated; epoch 0 is lost; no model is saved\n")
     assert "glyphs: 2000 training" in process.stdout
     assert (tmp_path / "model.npz").read_bytes() == b"an older model"

@@ -10,7 +10,8 @@ import sys
 import time
 
 from .. import Error, InputError
-from .._support import cli
+from .._support import signals
+from .._support.progress import steps
 
 POLL = 0.05  # seconds between two looks at the processes
 GRACE = 3  # seconds that processes have to end by themselves, before they are killed
@@ -69,17 +70,14 @@ class Process:
             with contextlib.suppress(OSError):  # it has ended, as `poll` will tell
                 os.write(self._popen.stdin.fileno(), b"\n")
 
-    def stop(self):
-        """Ask it to end."""
+    def stop(self, quiet=False):
+        """Ask it to end; if `quiet`, pass on nothing more of what it says."""
+        self._is_quiet = quiet
         if self._is_remote:  # the command there ends with its standard input, and ssh after it
             with contextlib.suppress(OSError):
                 self._popen.stdin.close()
         else:
             send(signal.SIGTERM, self._popen)
-
-    def silence(self):
-        """Pass on nothing more of what it says."""
-        self._is_quiet = True
 
     def kill(self):
         """End it at once."""
@@ -143,27 +141,26 @@ def run(parts):
         If a process has failed. All have been ended then, as they are at Ctrl-C or SIGTERM.
     """
     processes, said = [], {}
-    try:
-        for part in parts:
-            processes.append(Process(*part, said=said))
-        _watch(processes)
-    finally:
+    with signals.deferred():
         try:
-            with cli.uninterrupted():
-                for process in processes:
-                    process.silence()
-                    process.stop()
-                _wait(processes)
+            for part in parts:
+                processes.append(Process(*part, said=said))
+            _watch(processes)
         finally:
-            for process in processes:
-                process.kill()
+            try:
+                for process in processes:
+                    process.stop(quiet=True)
+                _wait(processes)
+            finally:
+                for process in processes:
+                    process.kill()
 
 
 def _watch(processes):
     """Wait until the workers have ended; raise the `JobError` of the first process to fail."""
     workers = [process for process in processes if process.name.startswith("worker")]
     try:
-        for tick in cli.steps(itertools.count(), show=False):
+        for tick in steps(itertools.count(), show=False):
             for process in processes:
                 if process.poll():
                     raise process.error()
@@ -172,7 +169,7 @@ def _watch(processes):
             if all(worker.poll() == 0 for worker in workers):
                 break
             time.sleep(POLL)
-    except cli.Stopped:
+    except signals.Stopped:
         workers[0].stop()  # alone: without the others it could not finish its batch
         _wait(workers[:1])
         raise

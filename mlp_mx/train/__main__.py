@@ -8,7 +8,7 @@ import sys
 
 from . import Epoch, fit, published
 from .. import InputError, checkpoint, data, model, runtime
-from .._support import cli
+from .._support import cli, signals
 from .distributed import join
 from .record import Recorder
 
@@ -141,10 +141,10 @@ def _follow(records, recorder, first):
                   f"Train_acc {record.train_accuracy:.5f}, Test_acc {record.test_accuracy:.4f}",
                   flush=True)
             epoch = record.epoch + 1
-    except cli.Stopped:
+    except signals.Stopped as stop:
         kept = (f"the model after epoch {epoch - 1} is saved as {_place(recorder)}"
                 if recorder.saved else "no model is saved")
-        raise cli.Stopped(f"epoch {epoch} is lost; {kept}") from None
+        raise signals.Stopped(stop.signum, f"epoch {epoch} is lost; {kept}") from None
 
 
 def _place(recorder):
@@ -179,7 +179,7 @@ def _run(args, devices, workers):
     recorder.begin(params, settings, history)
     records = fit(params, train_data, test_data, args.epochs, args.learning_rate,
                   start_epoch=len(history), progress=is_first, workers=workers)
-    with cli.uninterrupted():
+    with signals.deferred():
         _follow(records, recorder, len(history))
     print(_summary(recorder.history[-1], train_data.name))
     recorder.finish()
@@ -191,7 +191,7 @@ def _run(args, devices, workers):
 def main(argv=None):
     """Train as the command line says, and print one line per epoch."""
     args = _parser().parse_args(argv)
-    cli.check_different(args, "save", "log", "plot")
+    cli.check_different(args, "--save", "--log", "--plot")
     devices = runtime.contexts(args.ctx)
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(join(devices))

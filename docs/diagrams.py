@@ -1,0 +1,88 @@
+"""Draws the tutorial's two diagrams: the linear model, and the network with two hidden layers.
+
+    python docs/diagrams.py --out docs
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mlp_mx import plot
+from mlp_mx._support import cli
+
+ORANGE, GREY, TEAL = "#E69F00", "#BBBBBB", "#009E73"  # inputs, hidden units, outputs
+SHOWN = 10  # units drawn of a layer; of a larger one the middle is left out
+GAP = 1.9  # between two layers; units are 1 apart
+
+DIAGRAMS = {
+    "linear_model": [(784, "pixels"), (10, "classes")],
+    "network": [(784, "pixels"), (256, "hidden units"), (256, "hidden units"), (10, "classes")],
+}
+
+
+def places(size):
+    """Where the units of a layer are drawn, from left to right."""
+    middle = (SHOWN - 1) / 2
+    return [place for place in range(SHOWN) if size == SHOWN or abs(place - middle) > 1]
+
+
+def connect(axes, below, above, y):
+    """Draw a line from each unit of a layer to each unit of the next one, all as one path."""
+    lines = [[(start, y), (end, y + GAP), (np.nan, np.nan)] for start in below for end in above]
+    axes.plot(*np.concatenate(lines).T, color="0.8", linewidth=0.6, zorder=1)
+
+
+def diagram(layers):
+    """Draw a network whose layers are fully connected, inputs at the bottom.
+
+    Parameters
+    ----------
+    layers : list of (int, str)
+        Size and name of each, from the inputs to the outputs.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    top = len(layers) - 1
+    figure = Figure(figsize=(7.5, 0.6 + 1.05 * top), layout="constrained")
+    axes = figure.add_subplot(aspect="equal")
+    axes.axis("off")
+    for number, (size, name) in enumerate(layers):
+        y = GAP * number
+        color = ORANGE if number == 0 else TEAL if number == top else GREY
+        axes.scatter(places(size), [y] * len(places(size)), 190, color, edgecolors="0.25",
+                     linewidths=0.8, zorder=2)
+        if size > SHOWN:
+            axes.text((SHOWN - 1) / 2, y, "· · ·", ha="center", va="center", fontsize=14)
+        axes.text(SHOWN - 0.2, y, f"{size} {name}", va="center", fontsize=11)
+        if number:
+            connect(axes, places(layers[number - 1][0]), places(size), y - GAP)
+            label = f"$W_{number}$, $b_{number}$" if top > 1 else "$W$, $b$"
+            axes.text(SHOWN - 0.2, y - GAP / 2, label, va="center", fontsize=11)
+    axes.set_xlim(-0.6, SHOWN + 3.2)
+    axes.set_ylim(-0.5, GAP * top + 0.5)
+    return figure
+
+
+@cli.command
+def main(argv=None):
+    """Draw both."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", metavar="DIR", default=pathlib.Path(__file__).parent,
+                        help="folder to draw to, by default that of this script")
+    folder = parser.parse_args(argv).out
+    for name, layers in DIAGRAMS.items():
+        path = os.path.join(folder, f"{name}.svg")
+        plot.save(diagram(layers), path)
+        print(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

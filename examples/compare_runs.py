@@ -1,0 +1,103 @@
+"""Draw several training runs in one figure: a line for each setting, the mean over its seeds.
+
+Make the logs first, as many runs in each as you like:
+
+    python -m mlp_mx.train --learning-rate 0.001 --log runs.jsonl
+    python -m mlp_mx.train --learning-rate 0.0001 --log runs.jsonl
+    python examples/compare_runs.py runs.jsonl --out comparison.png
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mlp_mx import InputError, plot
+from mlp_mx._support import cli
+from mlp_mx.train import record as run_record
+
+RESULTS = ("epoch", "loss", "train_accuracy", "test_accuracy", "seconds")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#999999")
+
+
+def read_runs(paths):
+    """The runs of all logs: {settings: {epoch: (loss, test accuracy)}}.
+
+    Every line of a log has the settings of its run, so runs are told apart by them, and two
+    resumed halves are one run again. Where an epoch was logged twice, its last line counts.
+    """
+    runs = defaultdict(dict)
+    for path in paths:
+        for record in run_record.read(path):
+            if not all(isinstance(record.get(name), (int, float)) for name in RESULTS):
+                raise InputError(f"{path}: expected a log of mlp_mx.train, each line with "
+                                 f"{', '.join(RESULTS)}; name another file")
+            settings = tuple((name, str(value)) for name, value in sorted(record.items())
+                             if name not in RESULTS)
+            runs[settings][record["epoch"]] = record["loss"], record["test_accuracy"]
+    if not runs:
+        raise InputError(f"no epochs in {', '.join(paths)}; train with --log first")
+    return runs
+
+
+def by_setting(runs):
+    """The runs of each setting, which differ in their seeds alone, under a label that tells it."""
+    values = defaultdict(set)
+    for settings in runs:
+        for name, value in settings:
+            values[name].add(value)
+    varied = {name for name in values if len(values[name]) > 1} - {"seed"}
+    groups = defaultdict(list)
+    for settings, epochs in runs.items():
+        label = ", ".join(f"{name} {value}".replace("_", " ")
+                          for name, value in settings if name in varied)
+        groups[label or "all runs"].append(epochs)
+    return groups
+
+
+def draw(groups):
+    """Loss and test accuracy by epoch, a line for each setting, a band where its seeds differ."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for number, (label, runs) in enumerate(groups.items()):
+        color = COLORS[number % len(COLORS)]
+        style = ("-", "--", ":")[number // len(COLORS) % 3]
+        epochs = sorted(set.intersection(*map(set, runs)))  # what all seeds have reached
+        results = np.array([[run[epoch] for epoch in epochs] for run in runs])
+        for axes, values in zip(panels, results.transpose(2, 0, 1)):
+            axes.plot(epochs, values.mean(axis=0), style, color=color, label=label, marker=".")
+            axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color,
+                              alpha=0.2, linewidth=0)
+    for axes, name in zip(panels, ("training loss (nats per example)", "test accuracy")):
+        axes.set_title(name, loc="left", fontsize="medium")
+        axes.set_xlabel("epoch")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yscale("log")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+@cli.command
+def main(argv=None):
+    """Read, draw, and print each setting's last test accuracy."""
+    parser = cli.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("logs", nargs="+", help="files that mlp_mx.train --log has written")
+    parser.add_argument("--out", metavar="PATH", default="comparison.png",
+                        help="picture to write, .png, .svg or .pdf (comparison.png)")
+    args = parser.parse_args(argv)
+    plot.check_path(args.out)
+    groups = by_setting(read_runs(args.logs))
+    for label, runs in groups.items():
+        accuracies = [run[max(run)][1] for run in runs]
+        print(f"{label}: test accuracy {np.mean(accuracies):.4f} after {max(runs[0]) + 1} epochs, "
+              f"{len(runs)} seed{'s' * (len(runs) > 1)}")
+    plot.save(draw(groups), args.out)
+    print("drawn:", args.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
