@@ -124,7 +124,7 @@ def ssh_job(job, hosts):
 
 def _host_name(host):
     """Where an alias of ~/.ssh/config leads."""
-    config = subprocess.run(["ssh", "-G", "--", host], stdout=subprocess.PIPE, text=True).stdout
+    config = subprocess.run(["ssh", "-G", "--", host], capture_output=True, text=True).stdout
     found = re.search("^hostname (.*)$", config, re.MULTILINE)
     return found.group(1) if found else host
 
