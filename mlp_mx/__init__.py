@@ -24,7 +24,7 @@ loaded when something in it is first needed.
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 _SUBMODULES = (

@@ -21,7 +21,6 @@ run as they are written, with a warning.
 
 import contextlib
 import functools
-import inspect
 import itertools
 import json
 import warnings
@@ -30,13 +29,12 @@ import weakref
 import numpy as np
 
 from . import InputError
+from ._support.networks import FAILURES, computed, functions_of, name_of, reason_of
 from .runtime.lazy import autograd, mx, nd
 
 __all__ = ["Replica", "add_scaled", "elementwise", "in_turn", "traced"]
 
 TOLERANCE = 1e-3  # relative; a graph that differs by more is not what the function computes
-# What a function raises whose arguments do not fit. MXNetError is a RuntimeError.
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError)
 _warned = weakref.WeakSet()  # functions that are known to run as they are written
 
 
@@ -79,7 +77,7 @@ def traced(function):
         if key not in graphs:
             graphs[key] = _graph(function, args)
         graph = graphs[key]
-        return _as_written(function, args) if graph is None else graph(arrays)
+        return computed(function, *args) if graph is None else graph(arrays)
 
     return execute
 
@@ -182,7 +180,7 @@ class Replica:
             self._graphs[key] = self._traced(batch)
         graph = self._graphs[key]
         if graph is None:
-            return _as_written(self._function, (*batch, self._values))
+            return computed(self._function, *batch, self._values)
         return graph([*batch, *self._values])
 
     def _traced(self, batch):
@@ -269,29 +267,21 @@ def _graph(function, args, transposed=None):
             if not graph.is_verified:
                 _verify(graph, result, variables, transposed, with_gradients=key[0])
             return graph
+        except InputError:  # the function does not fit its arguments
+            raise
         except _Untraceable as reason:
             _warn(function, reason)
         except FAILURES as error:  # such as an operator that has no gradient
-            _warn(function, str(error).strip().splitlines()[-1])
+            _warn(function, reason_of(error))
         return None
-
-
-def _functions(function):
-    """The functions that a partial one is made of, or the function."""
-    functions = list(getattr(function, "keywords", {}).values()) or [function]
-    return [inspect.unwrap(one) for one in functions]
-
-
-def _name(function):
-    return " and ".join(getattr(one, "__name__", repr(one)) for one in _functions(function))
 
 
 def _warn(function, reason):
     """Warn of a function that runs as written, once."""
-    if not all(one in _warned for one in _functions(function)):
-        _warned.update(_functions(function))
-        warnings.warn(f"{_name(function)} cannot be traced and runs as written, about three times "
-                      f"as slow: {reason}", stacklevel=5)
+    if not all(one in _warned for one in functions_of(function)):
+        _warned.update(functions_of(function))
+        warnings.warn(f"{name_of(function)} cannot be traced and runs as written, about three "
+                      f"times as slow: {reason}", stacklevel=5)
 
 
 def _record(function, args, variables):
@@ -302,8 +292,8 @@ def _record(function, args, variables):
                 result = function(*_like(args, variables))
             except FAILURES as error:
                 with autograd.pause():
-                    _as_written(function, args)  # which fails, too, unless it is the recording
-                raise _Untraceable(str(error).strip().splitlines()[-1]) from error
+                    computed(function, *args)  # which fails, too, unless it is the recording
+                raise _Untraceable(reason_of(error)) from error
         identities = [nd.identity(variable) for variable in variables]
     names = [autograd.get_symbol(identity).list_inputs()[0] for identity in identities]
     if not isinstance(result, nd.NDArray):
@@ -316,16 +306,6 @@ def _variable(array):
     variable = array.detach()
     variable.attach_grad()
     return variable
-
-
-def _as_written(function, args):
-    """What the function returns; an `InputError` if it does not fit its arguments."""
-    try:
-        return function(*args)
-    except FAILURES as error:
-        shapes = ", ".join(str(array.shape) for array in _flat(args))
-        raise InputError(f"{_name(function)} cannot be computed from arrays of shapes {shapes}: "
-                         f"{str(error).strip().splitlines()[-1]}") from error
 
 
 @contextlib.contextmanager

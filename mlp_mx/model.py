@@ -1,15 +1,12 @@
 """The chapter's model: six parameter arrays, and functions of them."""
 
-import functools
-import inspect
-
 import numpy as np
 
-from . import InputError
+from ._support.networks import checked, computed
 from .runtime.lazy import mx, nd
 
 __all__ = [
-    "checked", "cross_entropy", "init_params", "net", "predict", "relu", "shapes", "softmax",
+    "cross_entropy", "init_params", "net", "predict", "relu", "shapes", "softmax",
     "softmax_cross_entropy",
 ]
 
@@ -153,40 +150,4 @@ def predict(X, params, net=net):
     NDArray, float32, shape (batch,)
         Class indices.
     """
-    return nd.argmax(checked(net, params)(X.flatten(), params), axis=1)
-
-
-def checked(net, params):
-    """Return a network as a function of X and params, after a look at both.
-
-    The chapter's own ``net(X)``, which finds its parameters among the globals, will do, too: they
-    must be the arrays in `params`.
-
-    Raises
-    ------
-    InputError
-        If `params` is not a list of weights and biases in pairs.
-    """
-    if callable(params):
-        raise InputError("expected a list of parameters and then, if need be, net=…; found a "
-                         f"function, {getattr(params, '__name__', params)}, as the parameters")
-    if not isinstance(params, (list, tuple)) or not params or len(params) % 2 or not all(
-            isinstance(param, nd.NDArray) for param in params):
-        found = f"{len(params)} of them" if isinstance(params, (list, tuple)) else repr(params)
-        raise InputError("expected parameters [W1, b1, W2, b2, …], NDArrays in pairs, found "
-                         f"{found}")
-    if not callable(net):
-        raise InputError(f"expected a function net(X, params), found {net!r}")
-    return net if _num_arguments(net) != 1 else functools.wraps(net)(lambda X, params: net(X))
-
-
-def _num_arguments(function):
-    """How many arguments a function takes by position, without those that have defaults."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # one that is not written in Python
-        return None
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return None
-    return sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-               and parameter.default is parameter.empty for parameter in parameters)
+    return nd.argmax(computed(checked(net, params), X.flatten(), params), axis=1)

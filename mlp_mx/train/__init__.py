@@ -5,6 +5,7 @@ import time
 from typing import NamedTuple
 
 from .. import InputError, fast, model
+from .._support.networks import checked
 from .._support.progress import steps
 from ..runtime.lazy import autograd, nd
 from .distributed import Workers
@@ -46,7 +47,7 @@ def evaluate_accuracy(data_iterator, params, net=model.net, workers=None):
     float
         In [0, 1].
     """
-    net = model.checked(net, params)
+    net = checked(net, params)
     workers = workers or Workers([params[0].context])
     if hasattr(data_iterator, "in_order"):
         data_iterator = data_iterator.in_order(EVALUATION_BATCH)
@@ -91,7 +92,7 @@ def train_epoch(
     float
         Mean loss of the epoch's examples, in nats.
     """
-    net = model.checked(net, params)
+    net = checked(net, params)
     workers = workers or Workers([params[0].context])
     if hasattr(train_data, "set_epoch"):
         train_data.set_epoch(epoch)

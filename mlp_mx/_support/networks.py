@@ -1,0 +1,80 @@
+"""Networks, losses and other functions that users pass: do they fit their parameters?"""
+
+import functools
+import inspect
+
+from .. import InputError
+
+__all__ = ["FAILURES", "checked", "computed", "functions_of", "name_of", "reason_of"]
+
+# What a function raises whose arguments do not fit it. MXNetError is a RuntimeError.
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError)
+
+
+def checked(net, params):
+    """Return a network as a function of X and params, after a look at both.
+
+    The chapter's own ``net(X)``, which finds its parameters among the globals, will do, too: they
+    must be the arrays in `params`.
+
+    Raises
+    ------
+    InputError
+        If `params` is not a list of weights and biases in pairs.
+    """
+    if callable(params):
+        raise InputError("expected a list of parameters and then, if need be, net=…; found a "
+                         f"function, {getattr(params, '__name__', params)}, as the parameters")
+    if not isinstance(params, (list, tuple)) or not params or len(params) % 2 or not all(
+            hasattr(param, "asnumpy") for param in params):
+        found = f"{len(params)} of them" if isinstance(params, (list, tuple)) else repr(params)
+        raise InputError("expected parameters [W1, b1, W2, b2, …], NDArrays in pairs, found "
+                         f"{found}")
+    if not callable(net):
+        raise InputError(f"expected a function net(X, params), found {net!r}")
+    return net if _num_arguments(net) != 1 else functools.wraps(net)(lambda X, params: net(X))
+
+
+def _num_arguments(function):
+    """How many arguments a function takes by position, without those that have defaults."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # one that is not written in Python
+        return None
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return None
+    return sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+               and parameter.default is parameter.empty for parameter in parameters)
+
+
+def computed(function, *args):
+    """Return ``function(*args)``; the arguments are NDArrays and lists of NDArrays.
+
+    Raises
+    ------
+    InputError
+        If the function does not fit them.
+    """
+    try:
+        return function(*args)
+    except FAILURES as error:
+        arrays = [array for arg in args for array in (arg if isinstance(arg, list) else [arg])]
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise InputError(f"{name_of(function)} cannot be computed from arrays of shapes {shapes}: "
+                         f"{reason_of(error)}") from error
+
+
+def functions_of(function):
+    """The user's functions that a partial function is made of, or the function itself."""
+    functions = list(getattr(function, "keywords", {}).values()) or [function]
+    return [inspect.unwrap(one) for one in functions]
+
+
+def name_of(function):
+    """What to call a function in a message."""
+    return " and ".join(getattr(one, "__name__", repr(one)) for one in functions_of(function))
+
+
+def reason_of(error):
+    """The last line of an error: of MXNet's, which begin with a traceback, the one that tells."""
+    return str(error).strip().splitlines()[-1]
