@@ -98,15 +98,13 @@ def test_a_run_stopped_before_its_first_batch_leaves_an_older_model(tmp_path):
     (tmp_path / "model.npz").write_bytes(b"an older model")
     process = subprocess.run(
         [sys.executable, "-c",
-         "import os, signal, small_run, sys; from mlp_mx import model\n"
+         "import os, signal, small_run, sys\n"
          "from mlp_mx._support import signals; from mlp_mx.data import glyphs\n"
          "from mlp_mx.train import __main__ as train_command\n"
          "glyphs.load = lambda data_dir, progress: small_run.SPLITS\n"
-         "init_params = model.init_params\n"
-         "def stop(**options):\n"
+         "def stop(*arguments):\n"
          "    with signals.deferred(): os.kill(os.getpid(), signal.SIGTERM)\n"
-         "    return init_params(**options)\n"
-         "model.init_params = stop; sys.exit(train_command.main(sys.argv[1:]))",
+         "train_command.Recorder.begin = stop; sys.exit(train_command.main(sys.argv[1:]))",
          "--dataset", "glyphs", "--save", str(tmp_path / "model.npz")],
         capture_output=True, text=True, timeout=60,
         env={**os.environ, "PYTHONPATH": f"{SMALL_RUN.parent}:{os.environ.get('PYTHONPATH', '')}"})

@@ -24,6 +24,7 @@ __all__ = ["Job", "JobError", "become", "local_job", "own_address", "ssh_job"]
 LOOPBACK = "127.0.0.1"
 # MXNet, when it is imported, serves in a process whose role is not to work.
 SERVE = ["-c", "from mlp_mx import runtime; runtime.load()"]
+PYTHON = ("python", "python3")  # as users write it in a command
 # Variables that processes on other machines are given, too.
 PASSED_ON = ("MLP_MX_BLAS", "MLP_MX_DATA", "OMP_NUM_THREADS", "PYTHONPATH")
 SSH = [
@@ -58,7 +59,7 @@ class Job(NamedTuple):
             "DMLC_PS_ROOT_URI": self.address[0], "DMLC_PS_ROOT_PORT": str(self.address[1]),
             "DMLC_NUM_WORKER": str(self.num_workers), "DMLC_NUM_SERVER": str(self.num_servers),
         }
-        return role, number, [self.python if first == "python" else first, *others], variables
+        return role, number, [self.python if first in PYTHON else first, *others], variables
 
     @contextlib.contextmanager
     def with_port(self):
@@ -123,8 +124,9 @@ def ssh_job(job, hosts):
 
 def _host_name(host):
     """Where an alias of ~/.ssh/config leads."""
-    config = subprocess.run(["ssh", "-G", "--", host], stdout=subprocess.PIPE, text=True).stdout
-    return re.search("^hostname (.*)$|$", config, re.MULTILINE).group(1) or host
+    config = subprocess.run(["ssh", "-G", "--", host], capture_output=True, text=True).stdout
+    found = re.search("^hostname (.*)$", config, re.MULTILINE)
+    return found.group(1) if found else host
 
 
 def own_address(host):

@@ -70,17 +70,14 @@ class Process:
             with contextlib.suppress(OSError):  # it has ended, as `poll` will tell
                 os.write(self._popen.stdin.fileno(), b"\n")
 
-    def stop(self):
-        """Ask it to end."""
+    def stop(self, quiet=False):
+        """Ask it to end; if `quiet`, pass on nothing more of what it says."""
+        self._is_quiet = quiet
         if self._is_remote:  # the command there ends with its standard input, and ssh after it
             with contextlib.suppress(OSError):
                 self._popen.stdin.close()
         else:
             send(signal.SIGTERM, self._popen)
-
-    def silence(self):
-        """Pass on nothing more of what it says."""
-        self._is_quiet = True
 
     def kill(self):
         """End it at once."""
@@ -144,20 +141,19 @@ def run(parts):
         If a process has failed. All have been ended then, as they are at Ctrl-C or SIGTERM.
     """
     processes, said = [], {}
-    try:
-        for part in parts:
-            processes.append(Process(*part, said=said))
-        _watch(processes)
-    finally:
+    with signals.deferred():
         try:
-            with signals.deferred():
-                for process in processes:
-                    process.silence()
-                    process.stop()
-                _wait(processes)
+            for part in parts:
+                processes.append(Process(*part, said=said))
+            _watch(processes)
         finally:
-            for process in processes:
-                process.kill()
+            try:
+                for process in processes:
+                    process.stop(quiet=True)
+                _wait(processes)
+            finally:
+                for process in processes:
+                    process.kill()
 
 
 def _watch(processes):

@@ -142,9 +142,15 @@ def _follow(records, recorder, first):
                   flush=True)
             epoch = record.epoch + 1
     except signals.Stopped as stop:
-        kept = (f"the model after epoch {epoch - 1} is saved as {recorder.saved}" if recorder.saved
-                else "no model is saved")
+        kept = (f"the model after epoch {epoch - 1} is saved as {_place(recorder)}"
+                if recorder.saved else "no model is saved")
         raise signals.Stopped(stop.signum, f"epoch {epoch} is lost; {kept}") from None
+
+
+def _place(recorder):
+    """Where the model is saved, with the host if `mlp_mx.launch` has started this one there."""
+    host = os.environ.get("MLP_MX_HOST")
+    return f"{recorder.saved} on {host}" if host else recorder.saved
 
 
 def _summary(record, name):
@@ -178,7 +184,7 @@ def _run(args, devices, workers):
     print(_summary(recorder.history[-1], train_data.name))
     recorder.finish()
     if recorder.saved:
-        print(f"saved as {recorder.saved}")
+        print(f"saved as {_place(recorder)}")
 
 
 @cli.command

@@ -15,6 +15,7 @@ import zlib
 import numpy as np
 
 from .. import InputError, fast
+from .._support import signals
 from ..runtime.lazy import mx, nd
 
 __all__ = ["Workers", "bounds", "join"]
@@ -50,8 +51,8 @@ def _end_soon_after_a_signal():
     signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
 
     def wait():
-        number = 0
-        while number not in (signal.SIGINT, signal.SIGTERM):
+        number = None
+        while number not in signals.MEANINGS:
             number = os.read(told, 1)[0]
         time.sleep(GRACE)
         os._exit(128 + number)

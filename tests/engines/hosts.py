@@ -25,8 +25,8 @@ PermitRootLogin yes
 PidFile none
 """
 SSH = """\
-Host first
-  HostName h1
+Host second
+  HostName h2
 Host *
   IdentityFile {folder}/key
   UserKnownHostsFile {folder}/known_hosts
@@ -46,13 +46,14 @@ ReturnToService=2
 SlurmdTimeout=15
 MpiDefault=none
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 NodeName=h2 NodeAddr={h2} CPUs=8
-PartitionName=all Nodes=h2 Default=YES
+NodeName=h3 NodeAddr={h3} CPUs=8
+PartitionName=all Nodes=h2,h3 Default=YES
 """
 # Slurm does not use cgroups here, but looks for them, and `ip netns exec` hides them.
 CGROUP = "CgroupPlugin=cgroup/v1\n"
@@ -131,9 +132,9 @@ def _connect(host, address):
 
 @contextlib.contextmanager
 def daemons(folder):
-    """Run an sshd on each host, and a Slurm whose one node is h2."""
+    """Run an sshd on each host, and a Slurm whose nodes are h2 and h3."""
     folder = pathlib.Path(folder)
-    for name in ("state", "spool", "munge"):
+    for name in ("state", "spool-h2", "spool-h3", "munge"):
         (folder / name).mkdir()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"],
                    check=True)
@@ -154,7 +155,8 @@ def daemons(folder):
         ["munged", "-F", "--force", "--key-file", key, "--socket", folder / "munge" / "socket",
          "--pid-file", folder / "munge" / "pid", "--log-file", folder / "munge" / "log",
          "--seed-file", folder / "munge" / "seed"],
-        on("h1", "slurmctld", "-D"), on("h2", "slurmd", "-D", "-N", "h2"),
+        on("h1", "slurmctld", "-D"),
+        *(on(host, "slurmd", "-D", "-N", host) for host in ("h2", "h3")),
     ]
     running = []
     try:
@@ -165,6 +167,5 @@ def daemons(folder):
         yield
     finally:
         for process in running:
-            process.send_signal(signal.SIGTERM)
-        for process in running:
+            process.kill()  # since slurmd may wait for what was unplugged
             process.wait()
