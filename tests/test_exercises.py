@@ -54,7 +54,7 @@ def test_every_exercise_has_a_cell_and_an_answer():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code, claimed", answers())
+@pytest.mark.parametrize("code, claimed", [*answers()])
 def test_answers_print_what_they_claim(namespace, capsys, code, claimed):
     exec(code, dict(namespace))
     found, claimed = results(capsys.readouterr().out), results(claimed)
