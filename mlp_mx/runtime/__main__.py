@@ -1,42 +1,15 @@
 """``python -m mlp_mx.runtime``: what this machine has, and what is wrong with it."""
 
-import ctypes
-import importlib.metadata
 import os
 import platform
 import sys
 
-import numpy as np
-
-from . import MXNetLoadError, _gpus, cpu_features, load, load_mkl
-from .. import __version__
+from . import _gpus, blas, diagnosis, load
+from .. import Error, __version__
 from .._support import cli
-from ..data import mnist
 
-
-def _blas_in_use(mx):
-    """Name the BLAS library that ``nd.dot`` calls, with the kernel that it chose."""
-    mkl = load_mkl()
-    if mkl:
-        version = ctypes.create_string_buffer(200)
-        mkl.MKL_Get_Version_String(version, len(version))
-        return version.value.decode().strip()
-    try:
-        openblas = ctypes.CDLL(os.path.join(os.path.dirname(mx.__file__), "libopenblas.so.0"))
-        openblas.openblas_get_config.restype = ctypes.c_char_p
-        return openblas.openblas_get_config().decode()
-    except OSError:  # other wheels, such as macOS's, link another one
-        return ", ".join(
-            name for name, feature in mx.runtime.Features().items()
-            if name.startswith("BLAS_") and feature.enabled
-        )
-
-
-def _version(distribution):
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+PACKAGES = {"NumPy": "numpy", "Matplotlib": "matplotlib", "Pillow": "pillow", "tqdm": "tqdm",
+            "pooch": "pooch", "requests": "requests"}
 
 
 def describe():
@@ -47,29 +20,41 @@ def describe():
     dict of str to str
         From a heading, such as ``"MXNet"``, to what was found.
     """
-    facts = {
+    features = [name for name in ("avx", "avx2", "fma", "avx512f") if name in blas.cpu_features()]
+    return {
         "mlp_mx": __version__,
         "Python": f"{platform.python_version()} ({sys.executable})",
         "system": platform.platform(),
-        "NumPy": np.__version__,
-        "Matplotlib": _version("matplotlib"),
+        "CPU": f"{os.cpu_count()} cores; {' '.join(features) or 'features unknown'}",
+        **{name: diagnosis.version(package) or "not installed; run: pip install ."
+           for name, package in PACKAGES.items()},
+        **_describe_mxnet(),
+        **_describe_data(),
     }
+
+
+def _describe_mxnet():
     try:
         mx = load()
-    except MXNetLoadError as error:
-        facts["MXNet"] = str(error)
-    else:
-        gpus, why_not = _gpus()
-        wheel = "GPU" if mx.runtime.Features().is_enabled("CUDA") else "CPU"
-        facts["MXNet"] = f"{mx.__version__}, {wheel} wheel"
-        facts["devices"] = f"cpu(0), GPUs: {', '.join(map(str, gpus)) or why_not}"
-        facts["BLAS"] = _blas_in_use(mx)
-    features = [name for name in ("avx", "avx2", "fma", "avx512f") if name in cpu_features()]
-    facts["CPU"] = f"{os.cpu_count()} cores; {' '.join(features) or 'features unknown'}"
+    except Error as error:
+        return {"MXNet": str(error)}
+    gpus, why_not = _gpus()
+    wheel = "GPU" if mx.runtime.Features().is_enabled("CUDA") else "CPU"
+    return {
+        "MXNet": f"{mx.__version__}, {wheel} wheel",
+        "devices": f"cpu(0), GPUs: {', '.join(map(str, gpus)) or why_not}",
+        "BLAS": blas.blas_in_use(mx),
+    }
+
+
+def _describe_data():
+    try:
+        from ..data import mnist
+    except ImportError as error:  # the report is for machines that lack packages, too
+        return {"data directory": f"not looked at: {error}"}
     folder = mnist.folder()
-    facts["data directory"] = str(folder)
-    facts.update({f"  {name}": state for name, state in mnist.status(folder).items()})
-    return facts
+    return {"data directory": str(folder),
+            **{f"  {name}": state for name, state in mnist.status(folder).items()}}
 
 
 def _parser():
