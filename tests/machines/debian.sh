@@ -19,20 +19,22 @@ make() {
     fi
 }
 
+debian_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export MNIST=${MNIST:-} PIP_CERT=${PIP_CERT:-} INNER_PATH=$debian_path INNER_FOLDER=/src
+
 # Run a command in the root: with its own processes and mounts, and nothing of our environment.
 enter() {
     local root=$1
     shift
-    mkdir -p "$root/src" "$root/mnist"
+    mkdir -p "$root/src" "$root/mnist" "$root/$INNER_FOLDER"
     git -C "$checkout" ls-files -z | tar -C "$checkout" -c --null -T - | tar -C "$root/src" -x
     unshare --mount --pid --fork --mount-proc="$root/proc" bash -c '
         [ -z "$MNIST" ] || mount --bind -o ro "$MNIST" "$0/mnist"
         chroot=$(command -v chroot)
-        exec env -i ${PIP_CERT:+PIP_CERT=/pip-cert.pem} ${MNIST:+MLP_MX_DATA=/mnist} HOME=/root \
-            PATH="${INNER_PATH:-/usr/sbin:/usr/bin:/sbin:/bin}" \
-            "$chroot" "$0" sh -c "cd /src && exec \"\$@\"" sh "$@"' "$root" "$@"
+        exec env -i ${PIP_CERT:+PIP_CERT=/pip-cert.pem} ${MNIST:+MLP_MX_DATA=/mnist} \
+            HOME=/root PATH="$INNER_PATH" \
+            "$chroot" "$0" sh -c "cd \"\$0\" && exec \"\$@\"" "$INNER_FOLDER" "$@"' "$root" "$@"
 }
-export MNIST=${MNIST:-} PIP_CERT=${PIP_CERT:-}
 
 # One line for each instruction of the Dockerfile.
 instructions() {
@@ -44,10 +46,25 @@ dockerfile() {
     while read -r instruction arguments <&3; do
         case $instruction in
             RUN) echo "+ $arguments"; enter "$root" sh -c "$arguments" ;;
-            ENV) export INNER_PATH=${arguments/PATH=/}; INNER_PATH=${INNER_PATH/\$PATH//usr/bin:/bin} ;;
+            ENV) INNER_PATH=$(PATH=$debian_path; eval "$arguments"; echo "$PATH") ;;
+            WORKDIR) INNER_FOLDER=$arguments ;;
         esac
     done 3< <(instructions)
     enter "$root" python -m mlp_mx.train --epochs 1
+}
+
+cures() {
+    enter "$1" bash -ec '
+        apt-get update && apt-get install -y python3-venv
+        for _ in 1 2 3 4; do
+            report=$(python3 -m mlp_mx.runtime)
+            cure=$(sed -n "s/^MXNet: .*run: //p" <<<"$report")
+            [ -n "$cure" ] || break
+            grep "^MXNet:" <<<"$report"
+            eval "$cure"
+        done
+        echo "$report"
+        python -m mlp_mx.train --epochs 1'
 }
 
 "$@"
