@@ -18,9 +18,9 @@ RUN apt-get update && \
 # LAPACKE and the C library's mathematics have the functions that it calls.
 RUN if [ $(dpkg --print-architecture) = arm64 ]; then \
         cd /usr/lib/aarch64-linux-gnu && \
-        ln -s openblas-openmp/libopenblas.so.0 libarmpl_lp64_mp.so && \
-        ln -s liblapacke.so.3 libamath.so && \
-        ln -s libm.so.6 libastring.so; \
+        ln -sf openblas-openmp/libopenblas.so.0 libarmpl_lp64_mp.so && \
+        ln -sf liblapacke.so.3 libamath.so && \
+        ln -sf libm.so.6 libastring.so; \
     fi
 
 RUN python3 -m venv /opt/venv
