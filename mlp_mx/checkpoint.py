@@ -22,12 +22,12 @@ import numpy as np
 
 from . import Error, InputError, __version__
 from ._support.files import check_suffix, check_writable, open_regular, whole_file
-from .model import NAMES, shapes
 from .runtime.lazy import mx, nd
 
-__all__ = ["CheckpointError", "check_path", "load", "save"]
+__all__ = ["CheckpointError", "check_path", "load", "names", "save"]
 
 MAX_BYTES = 2 << 30  # of one file; 16 384 hidden units, the most that can be trained, take half
+MAX_ARRAYS = 1000  # in one file
 # What `save` appends to a .params file: this, and the SHA-256 of all that stands before.
 DIGEST_MARK = b"mlp_mx-sha256:"
 # How a .params file says what an array's numbers are.
@@ -45,8 +45,8 @@ def save(path, params, **metadata):
     ----------
     path : path-like
         Ends in ``.npz`` (readable by anyone with NumPy) or ``.params`` (MXNet's own format).
-    params : list of NDArray
-        ``[W1, b1, W2, b2, W3, b3]``, on any device.
+    params : list of NDArray, float32
+        ``[W1, b1, W2, b2, …]`` of any number of layers, on any device.
     **metadata
         What `load` is to return beside them: anything that JSON can hold. The versions of the
         package and of MXNet are added.
@@ -54,11 +54,16 @@ def save(path, params, **metadata):
     Raises
     ------
     CheckpointError
-        If the path ends otherwise, or cannot be written to.
+        If the path ends otherwise or cannot be written to, or if the parameters are not what
+        `load` would return: weights and biases of layers that fit together, finite numbers.
     """
-    arrays = {name: param.asnumpy() for name, param in zip(NAMES, params)}
+    arrays = dict(zip(names(len(params)), (param.asnumpy() for param in params)))
     metadata = json.dumps({"mlp_mx": __version__, "mxnet": mx.__version__, **metadata})
     with _one_error():
+        try:
+            _check(arrays)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path} is not written: {error}") from error
         write = FORMATS[check_suffix(path, *FORMATS)][0]
         with whole_file(path) as file:
             write(file, arrays, metadata)
@@ -83,9 +88,9 @@ def load(path, ctx=None):
     """Read what `save` has written, or parameters that MXNet has saved for another program.
 
     Those are in a ``.params`` file, with the chapter's names; without names, in the chapter's
-    order; or with gluon's names for the weights and biases of three ``Dense`` layers, whose order
-    is that of the numbers in the names. Nothing in such a file says what is between the layers;
-    here that is `mlp_mx.model.relu`.
+    order; or with gluon's names for the weights and biases of ``Dense`` layers, whose order is that
+    of the numbers in the names. Nothing in such a file says what is between the layers; here that
+    is `mlp_mx.model.relu`.
 
     Parameters
     ----------
@@ -96,7 +101,7 @@ def load(path, ctx=None):
     Returns
     -------
     params : list of NDArray, float32
-        ``[W1, b1, W2, b2, W3, b3]``, with gradients attached.
+        ``[W1, b1, W2, b2, …]``, with gradients attached.
     metadata : dict
         Empty for another program's file.
 
@@ -127,22 +132,29 @@ def load(path, ctx=None):
         reason = " ".join(str(error).split())  # in one line, whatever names the file has
         raise CheckpointError(f"{path} is damaged, or not of a network like the chapter's: "
                               f"{reason}; use another copy or another file") from error
-    params = [nd.array(arrays[name], ctx or mx.cpu()) for name in NAMES]
+    params = [nd.array(arrays[name], ctx or mx.cpu()) for name in names(len(arrays))]
     for param in params:
         param.attach_grad()
     return params, metadata
 
 
+def names(count):
+    """The names of so many parameters: W1, b1, W2, b2, …"""
+    return [f"{'Wb'[number % 2]}{number // 2 + 1}" for number in range(count)]
+
+
 def _check(arrays):
-    """Raise an error unless these are the parameters of a network with two hidden layers."""
-    if set(arrays) != set(NAMES):
-        raise CheckpointError(f"expected the arrays {', '.join(NAMES)}, found {', '.join(arrays)}")
-    found = [arrays[name].shape for name in NAMES]
-    sizes = (*found[0], 0, 0)[:2] + (*found[5], 0)[:1]
-    if found != shapes(*sizes) or min(sizes) < 1:
-        raise CheckpointError(f"the shapes {found} do not fit together as those of a network "
-                              "with two hidden layers of one size")
-    for name in NAMES:
+    """Raise an error unless these are the weights and biases of layers that fit together."""
+    expected = names(len(arrays))
+    if set(arrays) != set(expected) or not expected or len(expected) % 2:
+        raise CheckpointError("expected arrays W1, b1, W2, b2, …, in pairs, found "
+                              f"{', '.join(arrays) or 'none'}")
+    shapes = [arrays[name].shape for name in expected]
+    for (name, weight), bias, following in zip(
+            zip(expected[::2], shapes[::2]), shapes[1::2], [*shapes[2::2], shapes[-1] + (1,)]):
+        if len(weight) != 2 or min(weight) < 1 or bias != weight[1:] or following[0] != weight[1]:
+            raise CheckpointError(f"the shapes {shapes} do not fit together at {name}")
+    for name in expected:
         if arrays[name].dtype != np.float32:
             raise CheckpointError(f"{name} is {arrays[name].dtype}, not float32")
         if not np.isfinite(arrays[name]).all():
@@ -158,12 +170,12 @@ def _write_npz(file, arrays, metadata):
 def _read_npz(file):
     with zipfile.ZipFile(file) as archive:
         members = {member.filename: member for member in archive.infolist()}
-        names = sorted(f"{name}.npy" for name in (*NAMES, "metadata"))
-        if sorted(member.filename for member in archive.infolist()) != names:
-            raise CheckpointError(f"expected {', '.join(names)}, found {', '.join(members)}")
+        expected = sorted(f"{name}.npy" for name in (*names(len(members) - 1), "metadata"))
+        if sorted(member.filename for member in archive.infolist()) != expected:
+            raise CheckpointError(f"expected {', '.join(expected)}, found {', '.join(members)}")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
             raise CheckpointError("its members are compressed")  # to who knows what size
-        arrays = {name[:-len(".npy")]: _parse_npy(archive.read(name)) for name in names}
+        arrays = {name[:-len(".npy")]: _parse_npy(archive.read(name)) for name in expected}
     metadata = arrays.pop("metadata")
     return arrays, str(metadata)
 
@@ -220,8 +232,8 @@ def _parse_params(content):
     magic, _, count = take("QQQ")
     if magic != 0x112:
         raise CheckpointError("this is not the beginning of such a file")
-    if count > len(NAMES) + 1:
-        raise CheckpointError(f"expected the {len(NAMES)} arrays of three layers, found {count}")
+    if count > MAX_ARRAYS:
+        raise CheckpointError(f"expected at most {MAX_ARRAYS} arrays, found {count}")
     arrays = []
     for _ in range(count):
         magic, storage, ndim = take("IiI")
@@ -235,19 +247,19 @@ def _parse_params(content):
         arrays.append(array)
         position += array.nbytes
     num_names, = take("Q")
-    names = [bytes(take(f"{take('Q')[0]}s")[0]).decode() for _ in range(num_names)]
+    found = [bytes(take(f"{take('Q')[0]}s")[0]).decode() for _ in range(num_names)]
     if position != len(content):
         raise CheckpointError("it does not end where it should")
-    return names, arrays
+    return found, arrays
 
 
-def _chapters(names, arrays):
+def _chapters(given, arrays):
     """From a ``.params`` file's names and arrays, the arrays by the chapter's names."""
     # Modules of MXNet write "arg:" before the names; no names are those of a list.
-    names = [name.split(":")[-1] for name in names] or NAMES
-    if len(arrays) != len(names) or len(set(names)) < len(names):
-        raise CheckpointError(f"it has {len(arrays)} arrays for the names {', '.join(names)}")
-    found = dict(zip(names, arrays))
+    given = [name.split(":")[-1] for name in given] or names(len(arrays))
+    if len(arrays) != len(given) or len(set(given)) < len(given):
+        raise CheckpointError(f"it has {len(arrays)} arrays for the names {', '.join(given)}")
+    found = dict(zip(given, arrays))
     return found if "W1" in found else _from_gluon(found)
 
 
@@ -259,12 +271,12 @@ def _from_gluon(arrays):
         parts = re.split("([0-9]+)", layer)
         words, numbers = tuple(parts[::2]), tuple(map(int, parts[1::2]))
         layers.setdefault((words, numbers), {})[kind] = array.T
-    if (len(layers) != 3 or len({words for words, _ in layers}) != 1
+    if (len({words for words, _ in layers}) != 1
             or any(set(layer) != {"weight", "bias"} for layer in layers.values())):
-        raise CheckpointError("expected W1, b1, W2, b2, W3, b3, or the weights and biases of three "
-                              f"layers that differ in their numbers, found {', '.join(arrays)}")
+        raise CheckpointError("expected W1, b1, W2, b2, …, or weights and biases of layers that "
+                              f"differ in their numbers, found {', '.join(arrays)}")
     ordered = [layers[key][kind] for key in sorted(layers) for kind in ("weight", "bias")]
-    return dict(zip(NAMES, ordered))
+    return dict(zip(names(len(ordered)), ordered))
 
 
 FORMATS = {".npz": (_write_npz, _read_npz), ".params": (_write_params, _read_params)}

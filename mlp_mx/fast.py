@@ -1,159 +1,434 @@
-"""What stands behind training and evaluation: the chapter's mathematics, in the order that is fast.
+"""Fast execution: run a function of NDArrays once, and from then on execute the graph it computed.
 
-`model.net` and `model.softmax_cross_entropy` say what is computed, and tests hold this module
-against them. What makes it two to three times faster on a CPU, with MXNet 1.9.1:
+`traced` and `Replica` are to MXNet 1.x what ``jax.jit`` is to JAX. Autograd's tape tells what the
+function computed on a first batch (``autograd.get_symbol``); a ``CachedOp`` executes it on all
+further batches of that shape, in one call from Python. Nothing in this module says what a network,
+a loss or an update is: whoever edits or replaces such a function executes the new one.
 
-- ``FullyConnected`` for ``nd.dot`` and the bias: it calls oneDNN, which knows newer CPUs than the
-  OpenBLAS in the wheel does, but wants its weights as (outputs, inputs). So a `Network` works on
-  copies of the parameters in that layout, and the parameters get them back after the epoch.
-- All parameters are slices of one array, and their gradients of another: SGD is then one operation.
-- The forward and the backward pass are a ``CachedOp`` each, one call from Python.
-- Evaluation takes turns between two CPU contexts, whose queues run at the same time.
+What else makes training fast on a CPU, with MXNet 1.9.1:
+
+- ``dot(X, W) + b`` becomes ``FullyConnected``, which calls oneDNN. oneDNN knows newer CPUs than the
+  OpenBLAS in MXNet's wheel does, but wants its weights as (outputs, inputs). So a `Replica` works
+  on transposed copies of the parameters, and copies them back after the epoch.
+- These copies are slices of one array, and so are their gradients: an `elementwise` update is then
+  one operation.
+
+Limits, which are those of any tracer: Python code runs once per shape, so that what it prints,
+counts or draws at random with NumPy happens once. Functions that read values (``asnumpy``,
+``asscalar``, ``if`` on an array) or use arrays that are neither arguments nor computed from them
+run as they are written, with a warning.
 """
 
 import contextlib
+import functools
 import itertools
+import json
+import warnings
+import weakref
 
 import numpy as np
 
-from ._support import cli
-from .model import NAMES
+from . import InputError
 from .runtime.lazy import autograd, mx, nd
 
-__all__ = ["Network", "compiled", "count_correct", "layers", "losses", "slices", "training"]
+__all__ = ["Replica", "add_scaled", "elementwise", "in_turn", "traced"]
+
+TOLERANCE = 1e-3  # relative; a graph that differs by more is not what the function computes
+_warned = weakref.WeakSet()  # functions that are known to run as they are written
 
 
-def layers(F, X, W1, b1, W2, b2, W3, b3, num_hidden, num_outputs, zeros=(None, None, None)):
-    """h1, h2 and yhat_linear of `model.net`, from transposed weights.
-
-    F is ``mx.nd`` or, to be traced, ``mx.sym``. Zeros, if given, are added to the layers' outputs,
-    before the relu: their gradients are those at these outputs.
-    """
-    def linear(inputs, W, b, width, zeros):
-        outputs = F.FullyConnected(inputs, W, b, num_hidden=width)
-        return outputs if zeros is None else outputs + zeros
-
-    h1 = F.relu(linear(X, W1, b1, num_hidden, zeros[0]))
-    h2 = F.relu(linear(h1, W2, b2, num_hidden, zeros[1]))
-    return h1, h2, linear(h2, W3, b3, num_outputs, zeros[2])
+class _Untraceable(Exception):
+    """A function that the tape cannot tell; the message says why."""
 
 
-def losses(yhat_linear, label):
-    """`model.softmax_cross_entropy` of each example, from class indices: symbols."""
-    return -mx.sym.pick(mx.sym.log_softmax(yhat_linear), label, keepdims=True)
-
-
-def _loss(X, label, *params, **sizes):
-    """The sum of the losses of a batch."""
-    return mx.sym.sum(losses(layers(mx.sym, X, *params, **sizes)[-1], label))
-
-
-class Network:
-    """A copy of the parameters, laid out for speed, and what is computed with it.
+def traced(function):
+    """Execute a function of NDArrays as a graph: a decorator, as ``jax.jit`` is.
 
     Parameters
     ----------
-    params : list of NDArray
-        ``[W1, b1, W2, b2, W3, b3]`` as `model.init_params` describes them.
+    function : callable
+        Its arguments are NDArrays and lists of NDArrays, its result is one NDArray. It may be
+        called under ``autograd.record``.
+
+    Returns
+    -------
+    callable
+        With the same arguments and result. The function runs once for each combination of the
+        arguments' shapes, types and devices; see the module's docstring for what that means.
+
+    Warns
+    -----
+    UserWarning
+        Once, if the function cannot be traced, and so runs as it is written.
+
+    Examples
+    --------
+    >>> @traced
+    ... def layer(X, W, b):
+    ...     return nd.tanh(nd.dot(X, W) + b)
+    """
+    graphs = {}
+
+    @functools.wraps(function)
+    def execute(*args):
+        arrays = _flat(args)
+        key = _key(arrays)
+        if key not in graphs:
+            graphs[key] = _graph(function, args)
+        graph = graphs[key]
+        return function(*args) if graph is None else graph(arrays)
+
+    return execute
+
+
+def elementwise(update):
+    """Mark an update that treats all numbers alike, and keeps no state: a decorator.
+
+    Such an update may be given all parameters, and all gradients, as one array.
+
+    Parameters
+    ----------
+    update : callable
+        ``update(params, lr)`` changes NDArrays in place, given their gradients.
+    """
+    update.is_elementwise = True
+    return update
+
+
+def add_scaled(array, scale, other):
+    """``array += scale * other`` in one pass over the memory: axpy, as BLAS calls it.
+
+    ``array[:] = array + scale * other`` passes over it three times, and takes ten times as long.
+
+    Parameters
+    ----------
+    array, other : NDArray, float32, of one shape
+    scale : float
+    """
+    # Matrix product of a 1 x 1 and a 1 x n matrix: gemm computes alpha * A B + beta * C at once.
+    row = array.reshape((1, -1))
+    nd.linalg.gemm(
+        _one(array.context), other.reshape((1, -1)), row, alpha=scale, beta=1, out=row)
+
+
+@functools.lru_cache(maxsize=None)
+def _one(ctx):
+    return nd.ones((1, 1), ctx=ctx)
+
+
+class Replica:
+    """Parameters on one device, and a function of a batch and of them, executed as a graph.
+
+    As a context manager it copies the parameters back at the end, whatever the end is.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(*batch, params)``, where a batch is some NDArrays, returns an NDArray.
+    params : list of NDArray, float32
+        As `function` takes them.
     ctx : mxnet.Context, optional
         By default that of the parameters.
-    grad : NDArray, float32, shape (number of all parameters,), optional
-        Where to put the gradients; by default in a new array.
+    update : callable, optional
+        What will change the parameters, as ``update(replica.params, lr)``. If it is `elementwise`,
+        it changes a copy; otherwise, the parameters themselves, unless they are on another device.
 
     Attributes
     ----------
-    params : list of one NDArray, float32, shape (number of all parameters,)
-        For `train.SGD`.
-    values, grads : list of NDArray
-        The parameters, the weights of shape (outputs, inputs), and their gradients: slices of the
-        above and of its gradient.
-    sizes : dict
-        ``num_hidden`` and ``num_outputs``.
+    params : list of NDArray
+        For the update: one array that holds all parameters, or a list of them.
+    ctx : mxnet.Context
     """
 
-    def __init__(self, params, ctx=None, grad=None):
+    def __init__(self, function, params, ctx=None, update=None):
         self.ctx = ctx or params[0].context
-        self.sizes = {"num_hidden": params[1].size, "num_outputs": params[5].size}
-        flat = nd.concat(*[param.T.reshape(-1) for param in params], dim=0)
+        self._function = function
+        self._originals = params
+        self._graphs = {}
+        if update is None or getattr(update, "is_elementwise", False):
+            self._work_on_copies(with_gradients=update is not None)
+        else:
+            self._work_on_originals()
+
+    def _work_on_copies(self, with_gradients):
+        """Lay the parameters out in one array, those of two dimensions transposed."""
+        flat = nd.concat(*[param.T.reshape(-1) for param in self._originals], dim=0)
         flat = flat.as_in_context(self.ctx)
-        autograd.mark_variables([flat], [nd.zeros_like(flat) if grad is None else grad])
+        shapes = [param.shape[::-1] for param in self._originals]
+        self._transposed = [len(shape) > 1 for shape in shapes]
+        self._values = _slices(flat, shapes)
         self.params = [flat]
-        shapes = [param.shape[::-1] for param in params]
-        self.values, self.grads = slices(flat, shapes), slices(flat.grad, shapes)
-        autograd.mark_variables(self.values, self.grads)
-        names = ["X", "label", *NAMES]
-        self._loss = compiled(_loss(*map(mx.sym.var, names), **self.sizes), names)
+        if with_gradients:
+            flat.attach_grad()
+            autograd.mark_variables(self._values, _slices(flat.grad, shapes))
 
-    def loss(self, X, label):
-        """The loss of a batch, summed, in nats: NDArray of shape (1,).
+    def _work_on_originals(self):
+        self._transposed = [False] * len(self._originals)
+        self._values = self.params = [param.as_in_context(self.ctx) for param in self._originals]
+        for value in self._values:
+            if value.grad is None:
+                value.attach_grad()
 
-        Labels are indices from 0 to num_outputs - 1; others count as the nearest of these. Unlike
-        the chapter's ``nansum``, the sum is NaN if one of the examples' losses is.
-        """
-        return self._loss(self.flatten(X), label.as_in_context(self.ctx), *self.values)
+    def __call__(self, *batch):
+        """The function's result for a batch of NDArrays, and for the parameters as they are now."""
+        batch = [array.as_in_context(self.ctx) for array in batch]
+        key = _key(batch)
+        if key not in self._graphs:
+            self._graphs[key] = self._traced(batch)
+        graph = self._graphs[key]
+        if graph is None:
+            return self._function(*batch, self._values)
+        return graph([*batch, *self._values])
 
-    def predict(self, X):
-        """The most likely class of each example: NDArray, float32, shape (batch,)."""
-        *_, yhat_linear = layers(nd, self.flatten(X), *self.values, **self.sizes)
-        return nd.argmax(yhat_linear, axis=1)
+    def _traced(self, batch):
+        """The graph for batches of such shapes, if there can be one; traced on the originals."""
+        self.copy_to(self._originals)
+        home = self._originals[0].context
+        batch = [array.as_in_context(home) for array in batch]
+        graph = _graph(
+            self._function, (*batch, self._originals), [False] * len(batch) + self._transposed)
+        if graph is None:
+            self._work_on_originals()
+        return graph
 
-    def flatten(self, X):
-        """Images, of any shape, as rows of numbers on the network's device."""
-        return X.as_in_context(self.ctx).reshape((X.shape[0], -1))
+    def sum_gradients(self):
+        """Sum the gradients over all devices: here there is one."""
 
-    def give_back(self, params):
-        """Write the parameters, and the gradients of the last batch, to where they came from."""
-        for param, value, grad in zip(params, self.values, self.grads):
-            value.T.copyto(param)
-            if param.grad is not None:
-                grad.T.copyto(param.grad)
+    def copy_to(self, params):
+        """Write the parameters, and the gradients of the last batch, to arrays as `params` were."""
+        with autograd.pause():
+            for param, value, is_transposed in zip(params, self._values, self._transposed):
+                if value is param:
+                    continue
+                (value.T if is_transposed else value).copyto(param)
+                if param.grad is not None and value.grad is not None:
+                    (value.grad.T if is_transposed else value.grad).copyto(param.grad)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.copy_to(self._originals)
 
 
-def slices(flat, shapes):
+def in_turn(function, params, contexts):
+    """Yield `Replica` objects on these devices in turn, for ever; for a CPU, on two of its queues.
+
+    What is computed on one CPU context and on another is computed at the same time.
+    """
+    if len(contexts) == 1 and contexts[0].device_type == "cpu":
+        contexts = [mx.cpu(0), mx.cpu(1)]
+    return itertools.cycle([Replica(function, params, ctx) for ctx in contexts])
+
+
+def _slices(flat, shapes):
     """Cut a flat array into arrays of some shapes, which share its memory."""
     ends = np.cumsum([np.prod(shape) for shape in shapes]).tolist()
     return [flat[start:end].reshape(shape) for start, end, shape in zip([0, *ends], ends, shapes)]
 
 
-def compiled(symbol, names):
-    """A function that computes a symbol from NDArrays in the order of their names."""
-    op = nd.CachedOp(symbol, flags=[("static_alloc", True)])
-    order = [names.index(name) for name in symbol.list_inputs()]
-    return lambda *arrays, out=None: op(*[arrays[i] for i in order], out=out)
+def _flat(args):
+    """The NDArrays among arguments that are NDArrays and lists of NDArrays."""
+    return [array for arg in args for array in (arg if isinstance(arg, (list, tuple)) else [arg])]
+
+
+def _like(args, arrays):
+    """These arrays as arguments of the structure of `args`."""
+    arrays = iter(arrays)
+    return [[next(arrays) for _ in arg] if isinstance(arg, (list, tuple)) else next(arrays)
+            for arg in args]
+
+
+def _key(arrays):
+    """What a graph depends on, besides the function."""
+    return autograd.is_recording(), autograd.is_training(), *[
+        (array.shape, array.dtype, array.context) for array in arrays]
+
+
+def _graph(function, args, transposed=None):
+    """A callable that computes ``function(*args)`` from a flat list of such arrays.
+
+    Those marked as `transposed` will be given as their transposes. None, with a warning, if the
+    function has to run as it is written.
+    """
+    arrays = _flat(args)
+    transposed = transposed or [False] * len(arrays)
+    key = _key(arrays)
+    # The arguments themselves, where they can be, since a function may have them from elsewhere.
+    variables = [array if array.grad is not None else _variable(array) for array in arrays]
+    with autograd.pause(train_mode=autograd.is_training()):
+        try:
+            result, tape, positions = _record(function, args, variables)
+            shapes = [array.shape for array in arrays]
+            graph = _compiled(_rewritten(tape, positions, shapes, transposed), key)
+            if not graph.is_verified:
+                _verify(graph, result, variables, transposed, with_gradients=key[0])
+            return graph
+        except _Untraceable as reason:
+            _warn(function, reason)
+            return None
+
+
+def _functions(function):
+    """The functions that a partial one is made of, or the function."""
+    return list(getattr(function, "keywords", {}).values()) or [function]
+
+
+def _name(function):
+    return " and ".join(getattr(one, "__name__", repr(one)) for one in _functions(function))
+
+
+def _warn(function, reason):
+    """Warn of a function that runs as written, once."""
+    if not all(one in _warned for one in _functions(function)):
+        _warned.update(_functions(function))
+        warnings.warn(f"{_name(function)} cannot be traced and runs as written, about three times "
+                      f"as slow: {reason}", stacklevel=5)
+
+
+def _record(function, args, variables):
+    """The function's result, what the tape says of it, and each variable's position by its name."""
+    with autograd.record(train_mode=autograd.is_training()):
+        with _reading_refused():
+            result = _run(function, _like(args, variables))
+        identities = [nd.identity(variable) for variable in variables]
+    names = [autograd.get_symbol(identity).list_inputs()[0] for identity in identities]
+    try:
+        tape = json.loads(autograd.get_symbol(result).tojson())
+    except (mx.base.MXNetError, AttributeError) as error:
+        raise _Untraceable("its result is not one array computed from its arguments") from error
+    return result, tape, {name: position for position, name in reversed([*enumerate(names)])}
+
+
+def _variable(array):
+    variable = array.detach()
+    variable.attach_grad()
+    return variable
+
+
+def _run(function, args):
+    try:
+        return function(*args)
+    except (mx.base.MXNetError, TypeError, ValueError, IndexError) as error:
+        shapes = ", ".join(str(array.shape) for array in _flat(args))
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{_name(function)} cannot be computed from arrays of shapes {shapes}: "
+                         f"{reason}") from error
 
 
 @contextlib.contextmanager
-def training(params):
-    """Lend out a `Network` to train; whatever ends the training, `params` get its result."""
-    network = Network(params)
+def _reading_refused():
+    """Let no function read an array's values, on which the rest of its graph might depend."""
+    def refuse(self):
+        raise _Untraceable("it reads an array's values")
+
+    asnumpy, nd.NDArray.asnumpy = nd.NDArray.asnumpy, refuse
     try:
-        yield network
+        yield
     finally:
-        network.give_back(params)
+        nd.NDArray.asnumpy = asnumpy
 
 
-def count_correct(batches, params, contexts=None):
-    """Count the examples that are classified rightly.
+def _rewritten(tape, positions, shapes, transposed):
+    """The tape as a graph whose variables are named by position, some of them given transposed.
 
-    Parameters
-    ----------
-    batches : iterable of (data, label)
-    params : list of NDArray
-        ``[W1, b1, W2, b2, W3, b3]``.
-    contexts : list of mxnet.Context, optional
-        Devices that take turns; by default that of the parameters, in two queues if it is a CPU.
-
-    Returns
-    -------
-    correct, seen : int
+    There, ``dot(X, W)`` and ``dot(X, W) + b`` are ``FullyConnected``; whatever else uses such a W
+    gets it transposed back.
     """
-    ctx = params[0].context
-    queues = [mx.cpu(0), mx.cpu(1)] if ctx.device_type == "cpu" else [ctx]
-    networks = [Network(params, queue) for queue in contexts or queues]
-    correct, seen = [], 0
-    for (X, label), network in zip(cli.steps(batches, show=False), itertools.cycle(networks)):
-        correct.append(nd.sum(network.predict(X) == label.as_in_context(network.ctx)))
-        seen += len(label)
-        if len(correct) > 4:  # else the copies of all batches would be made, and held, at once
-            correct[-5].wait_to_read()
-    return int(sum(count.asscalar() for count in correct)), seen
+    count = len(shapes)
+    variables = range(count)
+    nodes = [_node("null", f"{position}", []) for position in variables]
+    nodes += [_node("transpose", f"{position}.T", [[position, 0, 0]]) for position in variables]
+    uses = [source for node in tape["nodes"] for source, *_ in node["inputs"]]
+    places = []  # of the tape's nodes in the graph
+    for number, node in enumerate(tape["nodes"]):
+        if node["op"] == "null":
+            if node["name"] not in positions:
+                raise _Untraceable("it uses an array that is neither an argument nor computed from "
+                                   "its arguments, such as a constant made in it")
+            position = positions[node["name"]]
+            places.append(position + count * transposed[position])
+            continue
+        inputs = [[places[source], *rest] for source, *rest in node["inputs"]]
+        alone = [uses.count(source) == 1 for source, *_ in node["inputs"]]
+        attrs = node.get("attrs", {})
+        places.append(len(nodes))
+        nodes.append(
+            _product(node["op"], attrs, inputs, shapes)
+            or _biased_product(node["op"], inputs, alone, nodes, shapes)
+            or _node(node["op"], f"node{number}", inputs, attrs))
+    heads = [[places[source], *rest] for source, *rest in tape["heads"]]
+    return json.dumps({"nodes": nodes, "arg_nodes": [*variables], "heads": heads,
+                       "attrs": tape["attrs"]})
+
+
+def _node(op, name, inputs, attrs=()):
+    return {"op": op, "name": name, "inputs": inputs, "attrs": dict(attrs)}
+
+
+def _product(op, attrs, inputs, shapes):
+    """``FullyConnected`` in the place of ``dot(X, W)``, if W is a variable given transposed."""
+    if op != "dot" or attrs:
+        return None
+    X, (W, *_) = inputs
+    position = W - len(shapes)
+    if not 0 <= position < len(shapes) or len(shapes[position]) != 2:
+        return None
+    attrs = {"num_hidden": f"{shapes[position][1]}", "no_bias": "True", "flatten": "False"}
+    return _node("FullyConnected", f"dot{position}", [X, [position, 0, 0]], attrs)
+
+
+def _biased_product(op, inputs, alone, nodes, shapes):
+    """``FullyConnected`` with a bias, in the place of the sum of one without and of a variable."""
+    if op != "broadcast_add":
+        return None
+    for product, bias in (0, 1), (1, 0):
+        node, position = nodes[inputs[product][0]], inputs[bias][0]
+        if (node["op"] == "FullyConnected" and node["attrs"].get("no_bias") == "True"
+                and alone[product] and position < len(shapes)
+                and f"{shapes[position]}" == f"({node['attrs']['num_hidden']},)"):
+            return _node("FullyConnected", f"{node['name']}+{position}",
+                         [*node["inputs"], inputs[bias]], {**node["attrs"], "no_bias": "False"})
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(graph, key):
+    """The operation that computes a graph, for arrays of some shapes."""
+    return _Compiled(mx.sym.load_json(graph))
+
+
+class _Compiled:
+    """A graph as a function of a list of arrays."""
+
+    def __init__(self, symbol):
+        self._positions = [int(name) for name in symbol.list_inputs()]
+        self._op = nd.CachedOp(symbol, flags=[("static_alloc", True)])
+        self.is_verified = False
+
+    def __call__(self, arrays):
+        return self._op(*[arrays[position] for position in self._positions])
+
+
+def _verify(graph, result, variables, transposed, with_gradients):
+    """Make sure that a graph computes what its function did, and the same gradients."""
+    given = [_variable((array.T if mark else array).copy())
+             for array, mark in zip(variables, transposed)]
+    with autograd.record() if with_gradients else contextlib.nullcontext():
+        results = [graph(given), result]
+    pairs = [results]
+    if with_gradients:
+        kept = [variable.grad.copy() for variable in variables]
+        autograd.backward(results)
+        pairs += [(new.grad.T if mark else new.grad, variable.grad.copy())
+                  for new, variable, mark in zip(given, variables, transposed)]
+        for variable, grad in zip(variables, kept):
+            variable.grad[:] = grad
+    if not all(_is_close(found.asnumpy(), expected.asnumpy()) for found, expected in pairs):
+        raise _Untraceable("its graph computes something else, as with random numbers")
+    graph.is_verified = True
+
+
+def _is_close(found, expected):
+    scale = np.abs(expected).max(initial=0)
+    return not np.isfinite(scale) or np.abs(found - expected).max(initial=0) <= TOLERANCE * scale

@@ -2,14 +2,13 @@
 
 import numpy as np
 
+from . import InputError
 from .runtime.lazy import mx, nd
 
 __all__ = [
-    "NAMES", "cross_entropy", "init_params", "net", "predict", "relu", "shapes", "softmax",
+    "checked", "cross_entropy", "init_params", "net", "predict", "relu", "shapes", "softmax",
     "softmax_cross_entropy",
 ]
-
-NAMES = ("W1", "b1", "W2", "b2", "W3", "b3")  # of the parameters, in their order
 
 
 def init_params(
@@ -57,7 +56,7 @@ def shapes(num_inputs=784, num_hidden=256, num_outputs=10):
 
 def relu(X):
     """max(X, 0), elementwise."""
-    return nd.maximum(X, 0)
+    return nd.maximum(X, nd.zeros_like(X))
 
 
 def softmax(y_linear):
@@ -76,7 +75,7 @@ def softmax(y_linear):
         Non-negative; each row sums to 1.
     """
     exp = nd.exp(y_linear - nd.max(y_linear, axis=1, keepdims=True))
-    partition = nd.nansum(exp, axis=1, keepdims=True)
+    partition = nd.sum(exp, axis=1, keepdims=True)
     return exp / partition
 
 
@@ -95,7 +94,7 @@ def cross_entropy(yhat, y):
     NDArray, float32, shape (batch,)
         In nats, one for each example, not averaged.
     """
-    return -nd.nansum(y * nd.log(yhat), axis=1)
+    return -nd.sum(y * nd.log(yhat), axis=1)
 
 
 def softmax_cross_entropy(yhat_linear, y):
@@ -113,7 +112,7 @@ def softmax_cross_entropy(yhat_linear, y):
     NDArray, float32, shape (batch,)
         In nats, one for each example, not averaged.
     """
-    return -nd.nansum(y * nd.log_softmax(yhat_linear), axis=1)
+    return -nd.sum(y * nd.log_softmax(yhat_linear), axis=1)
 
 
 def net(X, params):
@@ -136,17 +135,42 @@ def net(X, params):
     return nd.dot(h2, W3) + b3
 
 
-def predict(X, params):
+def predict(X, params, net=net):
     """The most likely class of each example; `model_predict` in the chapter.
 
     Parameters
     ----------
     X, params
         As for `net`.
+    net : callable, optional
+        Another function of the same form.
 
     Returns
     -------
     NDArray, float32, shape (batch,)
         Class indices.
     """
-    return nd.argmax(net(X, params), axis=1)
+    return nd.argmax(checked(net, params)(X.flatten(), params), axis=1)
+
+
+def checked(net, params):
+    """A network as a function of X and params, once it is clear that these are parameters.
+
+    The chapter's own ``net(X)``, which finds its parameters among the globals, will do, too.
+
+    Raises
+    ------
+    InputError
+        If `params` is not a list of weights and biases in pairs.
+    """
+    if callable(params):
+        raise InputError("expected a list of parameters and then, if need be, net=…; found a "
+                         f"function, {getattr(params, '__name__', params)}, as the parameters")
+    if not isinstance(params, (list, tuple)) or not params or len(params) % 2 or not all(
+            isinstance(param, nd.NDArray) for param in params):
+        found = f"{len(params)} of them" if isinstance(params, (list, tuple)) else repr(params)
+        raise InputError("expected parameters [W1, b1, W2, b2, …], NDArrays in pairs, found "
+                         f"{found}")
+    if not callable(net):
+        raise InputError(f"expected a function net(X, params), found {net!r}")
+    return net

@@ -141,7 +141,7 @@ def test_wrong_data_files_get_one_line(capsys, monkeypatch, images, labels, mess
         if content is not None:
             pathlib.Path("folder", name).write_bytes(content)
     line = ["--data-dir", "folder", "--dataset", dataset, "--num-hidden", "4", "--epochs", "1"]
-    code = run(train, line)
+    code = run(COMMANDS["train"], line)
     errors = capsys.readouterr().err
     assert message in errors and errors.count("\n") == 1
     if "download" in message and dataset == "auto":

@@ -9,10 +9,20 @@ import pytest
 
 from mlp_mx import InputError, runtime
 from mlp_mx.runtime import __main__ as runtime_command
-from mlp_mx.runtime import cuda
+from mlp_mx.runtime import cuda, diagnosis
 from mlp_mx.runtime import mx
 
+REPOSITORY = runtime.__file__.rsplit("mlp_mx", 1)[0]
 BLAS = "from mlp_mx.runtime import __main__; print(__main__.describe()['BLAS'])"
+# What a command does that needs MXNet.
+LOAD = """
+import sys
+from mlp_mx import runtime
+from mlp_mx._support import cli
+code = cli.command(lambda argv: runtime.load() and None)([])
+if code:
+    sys.exit(code)
+"""
 # Names the kernel of the OpenBLAS that NumPy carries, whatever NumPy's build calls its symbols.
 NUMPY_KERNEL = """
 import ctypes, glob, os, numpy
@@ -41,7 +51,7 @@ def test_cpu_features_of_a_system_without_them(tmp_path):
 
 @pytest.mark.skipif(runtime.blas_kernel() is None, reason="no kernel to choose on this CPU")
 def test_load_chooses_the_kernel_for_mxnet_alone(python):
-    code = ("import os; before = dict(os.environ); from mlp_mx import runtime\n"
+    code = ("import os; before = dict(os.environ); from mlp_mx.runtime import __main__\n"
             "print(__main__.describe()['BLAS']); assert os.environ == before\n")
     result = python("-c", code + NUMPY_KERNEL, MLP_MX_BLAS="openblas")
     assert result.stderr == ""
@@ -64,42 +74,129 @@ def test_importing_the_package_loads_nothing_heavy(python):
 def test_importing_any_module_shows_no_warning(python):
     code = "import mlp_mx.train, mlp_mx.runtime, sys; print('mxnet' in sys.modules)"
     result = python("-W", "always", "-c", code)
-    assert (result.stdout, result.stderr) == ("True\n", "")
+    assert (result.stdout, result.stderr) == ("False\n", "")
 
 
 LOAD_ERRORS = [
-    ("raise ModuleNotFoundError(name='mxnet')", "pip install mxnet==1.9.1"),
-    ("raise ModuleNotFoundError(name='distutils')", "pip install setuptools"),
-    ("raise OSError('libquadmath.so.0: cannot open shared object file: No such file')",
-     "libquadmath.so.0 is missing; .* apt-get install libgomp1 libquadmath0"),
+    ("raise ModuleNotFoundError(name='mxnet')", "not installed; run: pip install --no-deps mxnet="),
+    ("import package_of_mxnet", "the package package_of_mxnet is not installed; run: pip install"),
     ("raise OSError('libcuda.so.1: cannot open shared object file: No such file')",
      "NVIDIA's driver is not installed .* for the CPU, run: pip install --force-reinstall"),
     ("raise OSError('libcudnn.so.8: cannot open shared object file: No such file')",
-     "CUDA's libcudnn.so.8 is missing.*; run: pip install 'mlp_mx.cu117.'"),
-    ("raise OSError('libgomp.so.1: cannot open shared object file: No such file')",
-     "libgomp.so.1 is missing; .* apt-get install"),
-    ("raise RuntimeError('something else')", "RuntimeError: something else"),
-    ("import numpy; numpy.__version__ = '2.1.0'; numpy.removed_in_2", "pip install 'numpy<2'"),
-    ("import sys; sys.version_info = (3, 13); raise ImportError", "Python 3.9 to 3.12"),
+     "CUDA's libcudnn.so.8 is missing.*; run: pip install '.*cu117"),
+    ("raise OSError('libstdc++.so.9: cannot open shared object file: No such file')",
+     r"the system library libstdc\+\+.so.9 is missing"),
+    ("raise RuntimeError('something\\nelse')", "RuntimeError: something else"),
+    ("import sys; sys.modules['numpy'].__version__ = '0.9'; raise AttributeError",
+     "NumPy 0.9 is loaded, and .* has been installed since; restart the kernel"),
 ]
 
 
 @pytest.mark.parametrize("code, mend", LOAD_ERRORS)
 def test_load_says_what_is_wrong_and_what_mends_it(python, tmp_path, code, mend):
     (tmp_path / "mxnet.py").write_text(code)  # found first, in the place of the real one
-    repository = runtime.__file__.rsplit("mlp_mx", 1)[0]
-    paths = {"PYTHONPATH": f"{tmp_path}:{repository}"}
-    command = python("-m", "mlp_mx.train", **paths)
+    paths = {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    command = python("-c", LOAD, **paths)
     assert command.returncode == 1
     assert command.stdout == ""
     assert command.stderr.startswith("error: MXNet cannot be loaded: ")
     assert command.stderr.count("\n") == 1
     assert re.search(mend, command.stderr)
-    library = python("-c", "import mlp_mx.model", **paths)
-    assert "MXNetLoadError: MXNet cannot be loaded: " in library.stderr
     report = python("-m", "mlp_mx.runtime", **paths)
     assert report.returncode == 0
     assert "MXNet cannot be loaded: " in report.stdout
+
+
+def test_importing_from_runtime_says_what_is_wrong(python, tmp_path):
+    (tmp_path / "mxnet.py").write_text("raise ModuleNotFoundError(name='mxnet')")
+    result = python("-c", "from mlp_mx.runtime import mx", PYTHONPATH=f"{tmp_path}:{REPOSITORY}")
+    assert "MXNetLoadError: MXNet cannot be loaded: it is not installed; run: " in result.stderr
+
+
+MISSING = OSError("libgomp.so.1: cannot open shared object file: No such file or directory")
+
+
+@pytest.mark.parametrize("user, command", [
+    (0, "run: apt-get update && apt-get install -y libgomp1 libquadmath0"),
+    (1000, "run: sudo sh -c 'apt-get update && apt-get install -y libgomp1 libquadmath0'"),
+])
+def test_explain_installs_all_libraries_that_are_missing(monkeypatch, user, command):
+    monkeypatch.setattr(diagnosis.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(diagnosis, "_loads", lambda library: False)
+    monkeypatch.setattr(diagnosis.os, "geteuid", lambda: user)
+    explanation = diagnosis.explain(MISSING)
+    assert explanation.endswith(command)
+    assert "libraries libgomp.so.1, libquadmath.so.0 are missing" in explanation
+
+
+def test_explain_on_arm_names_what_arms_wheel_needs(monkeypatch):
+    monkeypatch.setattr(diagnosis.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(diagnosis, "_loads", lambda library: library != "libamath.so")
+    monkeypatch.setattr(diagnosis.os, "geteuid", lambda: 0)
+    explanation = diagnosis.explain(OSError(str(MISSING).replace("libgomp.so.1", "libamath.so")))
+    assert explanation.startswith("the system library libamath.so is missing; ")
+    assert "libquadmath" not in explanation
+    for library in ("libarmpl_lp64_mp.so", "libamath.so", "libastring.so"):
+        assert f"{library}" in explanation.split("apt-get update && ")[1]
+
+
+def test_explain_makes_an_environment_where_pip_refuses(monkeypatch, tmp_path):
+    monkeypatch.setattr(diagnosis.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(diagnosis.sys, "prefix", diagnosis.sys.base_prefix)
+    missing = ModuleNotFoundError(name="mxnet")
+    assert "run: pip install --no-deps mxnet==1.9.1 (" in diagnosis.explain(missing)
+    (tmp_path / "EXTERNALLY-MANAGED").touch()
+    assert ("run: python3 -m venv ~/mlp_mx && . ~/mlp_mx/bin/activate && pip install . && "
+            "pip install --no-deps mxnet==1.9.1 (") in diagnosis.explain(missing)
+
+
+WITHOUT = """
+import importlib.machinery, runpy, sys
+find = importlib.machinery.PathFinder.find_spec
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in {blocked!r} else find(name, path, target)
+importlib.machinery.PathFinder.find_spec = find_spec
+sys.argv = ["runtime"]
+runpy.run_module("mlp_mx.runtime", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("blocked, found", [
+    (["numpy", "mxnet"], "NumPy is not installed; run: pip install ."),
+    (["mxnet"], "it is not installed; run: pip install --no-deps mxnet==1.9.1"),
+    (["graphviz", "matplotlib", "pooch", "PIL", "tqdm"], "1.9.1, CPU wheel"),
+    (["numpy", "mxnet", "graphviz", "matplotlib", "pooch", "PIL", "requests", "tqdm"],
+     "NumPy is not installed; run: pip install ."),
+])
+def test_runtime_command_reports_without_packages(python, blocked, found):
+    result = python("-c", WITHOUT.format(blocked=blocked))
+    assert result.stderr == "" and result.returncode == 0
+    assert re.search(f"^MXNet: .*{re.escape(found)}", result.stdout, re.MULTILINE)
+
+
+ABORTS = [
+    ({"OMP_NUM_THREADS": "abc"}, "OMP_NUM_THREADS: MXNet expects a whole number, found 'abc'"),
+    ({"OMP_NUM_THREADS": "2,1"}, "OMP_NUM_THREADS: MXNet expects a whole number, found '2,1'"),
+    ({"MXNET_CPU_WORKER_NTHREADS": "1.5"}, "MXNET_CPU_WORKER_NTHREADS: MXNet expects a whole"),
+    ({"DMLC_ROLE": "worker"}, "DMLC_ROLE is 'worker', .* but DMLC_PS_ROOT_URI is not set; use "),
+    ({"DMLC_ROLE": "server", "DMLC_PS_ROOT_URI": "127.0.0.1"}, "DMLC_PS_ROOT_PORT is not set"),
+    ({"DMLC_ROLE": ""}, "DMLC_ROLE is '', .* run: unset DMLC_ROLE"),
+]
+
+
+@pytest.mark.parametrize("environment, message", ABORTS)
+def test_load_refuses_an_environment_in_which_mxnet_aborts(python, environment, message):
+    result = python("-c", LOAD, **environment)
+    assert result.returncode == 2 and result.stdout == ""
+    assert re.search("^error: .*" + message, result.stderr, re.MULTILINE)
+    assert len([line for line in result.stderr.splitlines() if "libgomp" not in line]) == 1
+
+
+@pytest.mark.parametrize("threads", ["1", " 2", ""])
+def test_load_takes_whole_numbers_of_threads(python, threads):
+    result = python("-c", LOAD + "print(runtime.mx.nd.ones(3).sum().asscalar())",
+                    OMP_NUM_THREADS=threads)
+    assert (result.stdout, result.returncode) == ("3.0\n", 0)
 
 
 def test_context_of_the_cpu():
@@ -185,12 +282,11 @@ def test_load_does_without_an_mkl_that_does_not_load(python, tmp_path, record):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mkl\nVersion: 1.0\n")
     (info / "RECORD").write_text(record)
     (tmp_path / "libmkl_rt.so.9").write_text("no library")
-    repository = runtime.__file__.rsplit("mlp_mx", 1)[0]
-    result = python("-c", BLAS, PYTHONPATH=f"{tmp_path}:{repository}")
+    result = python("-c", BLAS, PYTHONPATH=f"{tmp_path}:{REPOSITORY}")
     assert "OpenBLAS" in result.stdout and result.stderr == ""
 
 
 def test_load_refuses_an_unknown_blas(python):
-    result = python("-m", "mlp_mx.train", MLP_MX_BLAS="atlas")
+    result = python("-c", LOAD, MLP_MX_BLAS="atlas")
     assert result.returncode == 2
     assert result.stderr == "error: MLP_MX_BLAS: expected 'mkl' or 'openblas', found 'atlas'\n"

@@ -102,7 +102,7 @@ def _nodes(onnx, flat, uint8, softmax):
 
 
 def _constants(onnx, params, uint8):
-    arrays = {name: param.asnumpy() for name, param in zip(checkpoint.NAMES, params)}
+    arrays = {name: param.asnumpy() for name, param in zip(checkpoint.names(len(params)), params)}
     if uint8:
         arrays["white"] = np.float32(255)
     return [onnx.numpy_helper.from_array(np.asarray(array), name)

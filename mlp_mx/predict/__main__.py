@@ -63,10 +63,11 @@ def _check(args):
 def _load_network(path, ctx):
     """The parameters, and the name of the data set that they were trained on, or None."""
     params, metadata = checkpoint.load(path, ctx)
-    sizes = params[0].shape[0], params[5].shape[0]
-    if sizes != (784, 10):
-        raise InputError(f"{path}: expected a network with 784 inputs and 10 outputs, found "
-                         f"{sizes[0]} and {sizes[1]}; use one that mlp_mx.train has saved")
+    sizes = [params[0].shape[0], *(bias.size for bias in params[1::2])]
+    if (sizes[0], len(sizes), sizes[-1]) != (784, 4, 10):
+        raise InputError(f"{path}: expected the chapter's network, of 784 inputs, two hidden "
+                         f"layers and 10 outputs, found {'-'.join(map(str, sizes))}; use a model saved by "
+                         "python -m mlp_mx.train")
     name = metadata.get("dataset")
     return params, name if name in ("MNIST", "glyphs") else None
 

@@ -149,7 +149,8 @@ def _gpus():
     mx = load()
     if not mx.runtime.Features().is_enabled("CUDA"):
         over = ", installed over its GPU wheel" if cuda.has_gpu_wheel() else ""
-        return [], f"this is MXNet's CPU wheel{over}; use --ctx cpu, or run: {diagnosis.INSTALL_GPU}"
+        return [], (f"this is MXNet's CPU wheel{over}; use --ctx cpu, or run: "
+                    f"{diagnosis.INSTALL_GPU}")
     cards = cuda.cards()
     usable = [number for number, card in enumerate(cards) if card.is_usable()]
     if not cards:

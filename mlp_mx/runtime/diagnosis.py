@@ -130,7 +130,7 @@ def _as_root(command):
 
 
 def _pip(command):
-    """The `command`, in a new virtual environment where pip refuses to touch the system's Python."""
+    """The `command`, in a new virtual environment where pip leaves the system's Python alone."""
     marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
     if sys.prefix == sys.base_prefix and os.path.exists(marker):
         venv = "python3 -m venv ~/mlp_mx && . ~/mlp_mx/bin/activate"

@@ -6,6 +6,7 @@ no other package, whenever it is imported, finds anything changed.
 """
 
 import builtins
+import functools
 import importlib.machinery
 import multiprocessing
 import re
@@ -16,6 +17,8 @@ import warnings
 from . import mends, numpy_names
 
 __all__ = ["install"]
+
+_numpy = functools.lru_cache(maxsize=None)(numpy_names.as_mxnet_knew_it)  # one for all modules
 
 
 class _Version(tuple):
@@ -80,7 +83,7 @@ def _import(name, globals=None, locals=None, fromlist=(), level=0):
         if level or package not in ("numpy", "multiprocessing"):
             return module
         if package == "numpy":
-            module = numpy_names.shared()
+            module = _numpy()
         else:
             module = _Multiprocessing("multiprocessing")
     # As with any import: `import a.b` gives a, `from a.b import c` takes c out of a.b.

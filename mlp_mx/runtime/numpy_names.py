@@ -6,7 +6,6 @@ two are the same thing; nothing is added to the user's NumPy, where an old name 
 (``np.bool = bool`` breaks `numpy.ma` on NumPy 2, and with it SciPy and Matplotlib).
 """
 
-import functools
 import types
 
 import numpy as np
@@ -84,6 +83,3 @@ def as_mxnet_knew_it(**others):
         copy.core = _core()
     vars(copy).update(others)
     return copy
-
-
-shared = functools.lru_cache(maxsize=None)(as_mxnet_knew_it)

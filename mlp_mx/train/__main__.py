@@ -1,11 +1,26 @@
-"""``python -m mlp_mx.train``: the chapter's run."""
+"""``python -m mlp_mx.train``: the chapter's run, saved, logged, drawn and resumed."""
 
 import contextlib
+import inspect
+import math
+import os
 import sys
 
-from . import Epoch, Position, distributed, fit, keep, published
+from . import Epoch, fit, published
 from .. import InputError, checkpoint, data, model, runtime
 from .._support import cli
+from .distributed import KVSTORES, join
+from .record import Recorder
+
+MAX_EPOCHS = 10**6
+# What a model remembers of its run, and the functions whose arguments, and defaults, these are.
+SETTINGS = {
+    "batch_size": data.load, "learning_rate": fit, "num_hidden": model.init_params,
+    "weight_scale": model.init_params, "seed": data.load, "epochs": fit,
+}
+DEFAULTS = {"dataset": "auto", **{
+    name: inspect.signature(function).parameters[name].default
+    for name, function in SETTINGS.items()}}
 
 
 def _parser():
@@ -13,149 +28,171 @@ def _parser():
         prog="python -m mlp_mx.train",
         description="Train the chapter's multilayer perceptron. The defaults are the chapter's.",
     )
-    add = parser.add_argument
-    add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N; or "
-        "several, such as gpu:0,gpu:1, to share each batch")
-    add("--dataset", default="auto", choices=data.DATASETS,
-        help="MNIST, or glyphs, digits drawn from fonts; auto is MNIST if it can be had")
-    add("--data-dir", type=cli.path, metavar="DIR",
-        help="folder in which the data set is, or will be, kept")
-    add("--epochs", type=cli.integer(1, 10**6), default=10, metavar="N",
-        help="passes over the training data")
-    add("--batch-size", type=cli.integer(1, 10**6), default=64, metavar="N", help="examples a step")
-    add("--learning-rate", type=cli.number(1e-12, 1e6), default=0.001, metavar="X",
-        help="step size")
-    add("--num-hidden", type=cli.integer(1, 16384), default=256, metavar="N",
-        help="units in each of the two hidden layers")
-    add("--weight-scale", type=cli.number(0, 1e6), default=0.01, metavar="X",
-        help="standard deviation of the initial parameters")
-    add("--seed", type=cli.integer(0, 2**32 - 1), default=0, metavar="N",
-        help="of the initial parameters and of the order of the examples")
-    add("--save", type=cli.path, metavar="PATH",
-        help="file to save the model to, .npz or .params, as training goes on, at its end, and at "
-        "Ctrl-C or SIGTERM")
-    add("--save-every", type=cli.integer(1, 10**6), metavar="N",
-        help="epochs from one save to the next (default: 1)")
-    add("--resume", type=cli.path, metavar="PATH",
-        help="saved model to go on from, to the same end as without a break; the other options "
-        "must be as they were, but --epochs may be more")
-    add("--log", type=cli.path, metavar="PATH", help="file to add one JSON line an epoch to")
-    add("--plot", type=cli.path, metavar="PATH",
-        help="file to draw the learning curves of this run to, .png, .svg or .pdf")
-    add("--kvstore", choices=distributed.KVSTORES,
-        help="who sums up gradients or their factors: device, for several devices; dist_sync, "
-        "for the processes of python -m mlp_mx.launch")
-    add("--no-progress", action="store_true", help="no progress bar, even on a terminal")
+
+    def add(name, text, **options):
+        default = DEFAULTS.get(name.strip("-").replace("-", "_"))
+        text += "" if default is None else f" (default: {default})"
+        parser.add_argument(name, help=text, **options)
+
+    add("--ctx", "device: auto, cpu, gpu or gpu:N; several, such as gpu:0,gpu:1, share each batch "
+        "(default: auto)", default="auto", metavar="NAME")
+    add("--dataset", "MNIST, or glyphs, digits drawn from fonts; auto is MNIST if it can be had",
+        choices=data.DATASETS)
+    add("--data-dir", "folder for the data set", type=cli.path, metavar="DIR")
+    add("--epochs", "passes over the training data", type=cli.integer(1, MAX_EPOCHS), metavar="N")
+    add("--batch-size", "examples per step", type=cli.integer(1, 10**6), metavar="N")
+    add("--learning-rate", "step size", type=cli.number(1e-12, 1e6), metavar="X")
+    add("--num-hidden", "units in each of the two hidden layers", type=cli.integer(1, 16384),
+        metavar="N")
+    add("--weight-scale", "standard deviation of the initial parameters", type=cli.number(0, 1e6),
+        metavar="X")
+    add("--seed", "seed of the initial parameters and of the order of the examples",
+        type=cli.integer(0, 2**32 - 1), metavar="N")
+    add("--save", "file for the model, .npz or .params, saved after every epoch", type=cli.path,
+        metavar="PATH")
+    add("--resume", "saved model to go on from; options that are not given are the saved run's, "
+        "and so is --save", type=cli.path, metavar="PATH")
+    add("--log", "file to append one JSON line per epoch to", type=cli.path, metavar="PATH")
+    add("--plot", "file for the learning curves, .png, .svg or .pdf", type=cli.path,
+        metavar="PATH")
+    add("--kvstore", "sum gradients by MXNet's kvstore: device, over several devices; dist_sync, "
+        "over the processes of python -m mlp_mx.launch", choices=KVSTORES)
     return parser
 
 
-def _start(args, settings, ctx):
-    """The parameters and the position to start from, and the last epoch before it, if any."""
-    if args.resume is None:
-        params = model.init_params(
-            num_hidden=args.num_hidden, weight_scale=args.weight_scale, seed=args.seed, ctx=ctx
-        )
-        return params, Position(), None
+def _resumed(args, ctx):
+    """The parameters and the history of the saved run, whose settings complete `args`."""
     params, saved = checkpoint.load(args.resume, ctx)
-    if "position" not in saved:
-        raise InputError(f"--resume {args.resume}: expected a model that --save has saved, found "
-                         "one that does not say where its training ended")
-    differing = [f"{name} was {saved.get(name)!r} and is {value!r}"
-                 for name, value in settings.items() if saved.get(name) != value]
-    if differing:
-        raise InputError(f"--resume {args.resume}: {', '.join(differing)}; give the same options")
+    history = _checked_history(args.resume, saved)
+    for name in DEFAULTS:
+        given, value = getattr(args, name), saved.get(name)
+        if name == "dataset":
+            value = str(value).lower()
+        if given is None:
+            setattr(args, name, value)
+        elif given != value and name != "epochs":
+            raise InputError(f"--{name.replace('_', '-')} is {given}, but {args.resume} was "
+                             f"trained with {value}; leave it out, or train a new model")
+    if [param.shape for param in params] != model.shapes(num_hidden=args.num_hidden):
+        raise InputError(f"--resume {args.resume}: its parameters do not have the shapes of a "
+                         f"network with {args.num_hidden} hidden units; use another model")
+    if args.epochs < len(history):
+        raise InputError(f"--epochs is {args.epochs}, but {args.resume} has been trained for "
+                         f"{len(history)} epochs; ask for at least as many")
+    args.save = args.save or args.resume
+    return params, history
+
+
+def _checked_history(path, saved):
+    """The records of a saved run's epochs, after a look at all that training will rely on."""
+    history = saved.get("history")
+    refusal = InputError(f"--resume {path}: expected a model saved by python -m mlp_mx.train "
+                         "--save, found one without a valid record of its run; use another model")
+    options = {action.dest: action for action in _parser()._actions}
     try:
-        position = Position(**saved["position"])
-        last = Epoch(*(saved[name] for name in Epoch._fields)) if position.epoch else None
-        whole = position >= Position()
-    except (KeyError, TypeError):
-        whole = False
-    if not whole or [param.shape for param in params] != model.shapes(num_hidden=args.num_hidden):
-        raise InputError(f"--resume {args.resume}: what it says of its training does not fit "
-                         "together; use a model that --save has saved")
-    if position > Position(args.epochs):
-        raise InputError(f"--resume {args.resume}: its training is in epoch {position.epoch}, and "
-                         f"--epochs is {args.epochs}; ask for more")
-    return params, position, last
+        for name in SETTINGS:
+            options[name].type(str(saved[name]))
+            if type(saved[name]) is not type(DEFAULTS[name]):
+                raise refusal
+        epochs = [Epoch(**record) for record in history]
+        numbers = [number for record in epochs for number in record]
+        if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+            raise refusal
+    except Exception as error:  # whatever a crafted file can make of it
+        raise refusal from error
+    if [record.epoch for record in epochs] != [*range(len(epochs))] or not epochs:
+        raise refusal
+    if str(saved.get("dataset")).lower() not in data.DATASETS[1:]:
+        raise refusal
+    return history
 
 
-def _follow(records, keeper, start, last):
-    """Keep and print each epoch's record, and return the last one, or else the one from before."""
-    with cli.uninterrupted():
-        try:
-            for last in records:
-                keeper.epoch(last._asdict(), Position(last.epoch + 1)._asdict())
-                print(
-                    f"Epoch {last.epoch}. Loss: {last.loss:.5f}, "
-                    f"Train_acc {last.train_accuracy:.5f}, Test_acc {last.test_accuracy:.4f}",
-                    flush=True,
-                )
-        except cli.Stopped as stop:
-            if stop.position == start:  # nothing was done that would have to be saved
-                raise
-            raise cli.Stopped(keeper.finish(stop.position._asdict())) from None
-        except OSError:  # nobody can read what is printed, which is no reason to lose the model
-            keeper.finish(Position(last.epoch + 1)._asdict())
-            raise
-    return last
+def _announce_replacement(path):
+    """Say which model a fresh run will replace."""
+    if path is None or not os.path.isfile(path):
+        return
+    try:
+        _, saved = checkpoint.load(path)
+        accuracy = saved["test_accuracy"]
+        found = (f"a model trained on {saved['dataset']} for {saved['epoch'] + 1} epochs, test "
+                 f"accuracy {accuracy:.4f}")
+    except (InputError, KeyError, TypeError, ValueError):
+        found = "a file without a record of a run"
+    print(f"{path} will be replaced after the first epoch: {found}", flush=True)
+
+
+def _start(args, ctx):
+    """The parameters to start from, and the records of the epochs before."""
+    if args.resume is not None:
+        return _resumed(args, ctx)
+    for name, default in DEFAULTS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
+    _announce_replacement(args.save)
+    return model.init_params(num_hidden=args.num_hidden, weight_scale=args.weight_scale,
+                             seed=args.seed, ctx=ctx), []
+
+
+def _follow(records, recorder, first):
+    """Record and print each epoch."""
+    epoch = first
+    try:
+        for record in records:
+            recorder.epoch(record._asdict())
+            print(f"Epoch {record.epoch}. Loss: {record.loss:.5f}, "
+                  f"Train_acc {record.train_accuracy:.5f}, Test_acc {record.test_accuracy:.4f}",
+                  flush=True)
+            epoch = record.epoch + 1
+    except cli.Stopped:
+        kept = (f"the model after epoch {epoch - 1} is saved as {recorder.saved}" if recorder.saved
+                else "no model is saved")
+        raise cli.Stopped(f"epoch {epoch} is lost; {kept}") from None
 
 
 def _summary(record, name):
     """The run's result in one line, beside the published one where that can be compared."""
-    line = f"{name} test accuracy after epoch {record.epoch}: {record.test_accuracy:.4f}"
+    line = f"{name} test accuracy after epoch {record['epoch']}: {record['test_accuracy']:.4f}"
     if name != "MNIST":
         return f"{line} (not MNIST; no published accuracy compares with it)"
-    epoch = min(record.epoch, len(published.RUNS[0]) - 1)
+    epoch = min(record["epoch"], len(published.RUNS[0]) - 1)
     accuracies = " and ".join(f"{run[epoch][2]:.4f}" for run in published.RUNS)
     return f"{line} (published for the chapter's settings: {accuracies})"
 
 
 def _run(args, devices, workers):
-    """Train as the command line says, on these devices; `workers` are None where there is one."""
-    progress = not args.no_progress
-    keeper = keep.Keeper(args.save, args.save_every or 1, args.log, args.plot)
+    """Train as the command line says, on these devices of this worker."""
+    is_first = workers.rank == 0  # the one that prints, saves, logs and draws
+    params, history = _start(args, devices[0])
+    recorder = Recorder(args.save, args.log, args.plot) if is_first else Recorder()
     train_data, test_data = data.load(
-        args.dataset, args.data_dir, args.batch_size, args.seed, devices[0], progress
-    )
-    name = train_data.name
-    options = ("batch_size", "learning_rate", "num_hidden", "weight_scale", "seed")
-    settings = {"dataset": name, **{option: getattr(args, option) for option in options}}
-    params, start, last = _start(args, settings, devices[0])
-    if workers:
-        workers.check_alike((settings, start, args.epochs), params)
-    print(
-        f"{name}: {train_data.num_examples} training and {test_data.num_examples} test examples, "
-        f"on {', '.join(map(str, devices))}"
-        + (f" of each of {workers.num_workers} workers" if args.kvstore == "dist_sync" else ""),
-        flush=True,
-    )
-    keeper.begin(params, {**settings, **(last._asdict() if last else {})})
-    records = fit(
-        params, train_data, test_data, args.epochs, args.learning_rate, start, progress, workers
-    )
-    last = _follow(records, keeper, start, last)
-    print(_summary(last, name))
-    saved = keeper.finish(Position(last.epoch + 1)._asdict())
-    if saved:
-        print(saved)
+        args.dataset, args.data_dir, args.batch_size, args.seed, devices[0], is_first)
+    settings = {**{name: getattr(args, name) for name in SETTINGS}, "dataset": train_data.name}
+    workers.check_consistent((settings, history), params)
+    print(f"{train_data.name}: {train_data.num_examples} training and {test_data.num_examples} "
+          f"test examples, on {', '.join(map(str, devices))}"
+          + (f" of each of {workers.num_workers} workers" if workers.num_workers > 1 else ""),
+          flush=True)
+    recorder.begin(params, settings, history)
+    records = fit(params, train_data, test_data, args.epochs, args.learning_rate,
+                  start_epoch=len(history), progress=is_first, workers=workers)
+    with cli.uninterrupted():
+        _follow(records, recorder, len(history))
+    print(_summary(recorder.history[-1], train_data.name))
+    recorder.finish()
+    if recorder.saved:
+        print(f"saved as {recorder.saved}")
 
 
 @cli.command
 def main(argv=None):
-    """Train as the command line says, and print one line an epoch."""
+    """Train as the command line says, and print one line per epoch."""
     args = _parser().parse_args(argv)
-    if args.save_every is not None and args.save is None:
-        raise InputError("--save-every needs --save, which says where")
     cli.check_different(args, "save", "log", "plot")
     devices = runtime.contexts(args.ctx)
-    workers = distributed.join(args.kvstore, devices)
     with contextlib.ExitStack() as stack:
-        if workers:
-            stack.enter_context(workers)
-            if workers.rank > 0:  # only the first prints, logs and saves
-                stack.enter_context(contextlib.redirect_stdout(None))
-                args.save = args.save_every = args.log = args.plot = None
-                args.no_progress = True
+        workers = stack.enter_context(join(args.kvstore, devices))
+        if workers.rank > 0:
+            stack.enter_context(contextlib.redirect_stdout(None))
         _run(args, devices, workers)
 
 

@@ -1,12 +1,10 @@
-"""One training on several devices, of one machine or of many, by MXNet's own kvstore.
+"""One training on several devices, of one machine or of many: MXNet's kvstore sums the gradients.
 
 Each batch is cut into as many parts as there are devices in all. Each device computes the gradients
-of its part on its own copy of the parameters, or the factors of the gradients (see
-`mlp_mx.train.exchange`); the kvstore sums them, and hands the sum to all; so every copy takes the
-same step of SGD, and they stay alike.
+of its part on its own copy of the parameters, gets the sum over all devices, and takes the same
+step; so the copies stay alike.
 """
 
-import contextlib
 import itertools
 import os
 import zlib
@@ -15,7 +13,6 @@ import numpy as np
 
 from .. import InputError, fast
 from ..runtime.lazy import mx, nd
-from . import exchange
 
 __all__ = ["KVSTORES", "Workers", "bounds", "join"]
 
@@ -35,8 +32,7 @@ def join(kvstore, contexts):
 
     Returns
     -------
-    Workers or None
-        None where one device trains alone, and no kvstore was asked for.
+    Workers
 
     Raises
     ------
@@ -48,9 +44,9 @@ def join(kvstore, contexts):
     if launched != (kvstore == "dist_sync"):
         raise InputError("--kvstore dist_sync and python -m mlp_mx.launch need each other: "
                          f"found {'only the latter' if launched else 'only the former'}")
-    if kvstore is None and len(contexts) == 1:
-        return None
-    return Workers(kvstore or "device", contexts)
+    if kvstore is None and len(contexts) > 1:
+        kvstore = "device"
+    return Workers(contexts, kvstore)
 
 
 def bounds(num_examples, num_parts):
@@ -73,9 +69,10 @@ class Workers:
 
     Parameters
     ----------
-    kvstore : {"device", "dist_sync"}
     contexts : list of mxnet.Context
         This worker's devices. All workers need as many.
+    kvstore : {None, "device", "dist_sync"}
+        None is for one device that trains alone.
 
     Attributes
     ----------
@@ -85,45 +82,35 @@ class Workers:
     contexts : list of mxnet.Context
     """
 
-    def __init__(self, kvstore, contexts):
-        self._kvstore = mx.kv.create(kvstore)
-        self._keys = {}  # of arrays in the kvstore, by their size
-        # The kvstore numbers workers as they come; on one machine, `mlp_mx.launch` does.
-        self.rank = int(os.environ.get("MLP_MX_RANK", self._kvstore.rank))
-        self.num_workers = self._kvstore.num_workers
+    def __init__(self, contexts, kvstore=None):
         self.contexts = list(contexts)
+        self.rank, self.num_workers = 0, 1
+        self._kvstore = mx.kv.create(kvstore) if kvstore else None
+        self._keys = {}  # of arrays in the kvstore, by their place and size
+        if self._kvstore:
+            # The kvstore numbers workers as they come; on one machine, `mlp_mx.launch` does.
+            self.rank = int(os.environ.get("MLP_MX_RANK", self._kvstore.rank))
+            self.num_workers = self._kvstore.num_workers
 
     def __enter__(self):
         return self
 
     def __exit__(self, error_type, *_):
-        if error_type is not None:  # MXNet's Python has no function for it
+        if error_type is not None and self._kvstore:  # MXNet's Python has no function for it
             mx.base.check_call(
-                mx.base._LIB.MXKVStoreSetBarrierBeforeExit(self._kvstore.handle, 0)
-            )
+                mx.base._LIB.MXKVStoreSetBarrierBeforeExit(self._kvstore.handle, 0))
 
-    @contextlib.contextmanager
-    def training(self, params):
-        """Lend out `Replicas` to train; whatever ends the training, `params` get its result."""
-        replicas = Replicas(params, self)
-        try:
-            yield replicas
-        finally:
-            replicas.networks[0].give_back(params)
+    def replica(self, function, params, update):
+        """A `fast.Replica`, or several that look like one, to train on this worker's devices."""
+        if not self._kvstore:
+            return fast.Replica(function, params, self.contexts[0], update)
+        return Replicas(function, params, update, self)
 
-    def count_correct(self, batches, params):
-        """As `fast.count_correct`: each worker counts in its share of the batches."""
-        share = itertools.islice(batches, self.rank, None, self.num_workers)
-        contexts = self.contexts if len(self.contexts) > 1 else None
-        return tuple(self.total(*fast.count_correct(share, params, contexts)))
+    def share(self, batches):
+        """This worker's share of some batches."""
+        return itertools.islice(batches, self.rank, None, self.num_workers)
 
-    def bounds(self, num_examples):
-        """As the function `bounds`, of the parts of a batch that this worker's devices have."""
-        devices = len(self.contexts)
-        first, parts = self.rank * devices, self.num_workers * devices
-        return bounds(num_examples, parts)[first:first + devices + 1]
-
-    def check_alike(self, start, params):
+    def check_consistent(self, start, params):
         """Raise an `InputError` unless all workers start with the same.
 
         Parameters
@@ -136,8 +123,8 @@ class Workers:
         for param in params:
             digest = zlib.crc32(param.asnumpy().tobytes(), digest)
         if self.total(digest) != [self.num_workers * digest]:
-            raise InputError("the workers do not start alike; give them the same options, number "
-                             "of devices, data set and saved model")
+            raise InputError("the workers start differently; give all of them the same options, "
+                             "number of devices, data set and saved model")
 
     def total(self, *counts):
         """Sum whole numbers over the workers.
@@ -154,12 +141,26 @@ class Workers:
         # The kvstore adds float32 numbers, which are exact up to 2**24.
         digits = np.array([(count >> 24, count >> 12 & 0xfff, count & 0xfff) for count in counts])
         array = nd.array(digits, self.contexts[0])
-        self.sum([array, *(nd.zeros_like(array, ctx=ctx) for ctx in self.contexts[1:])])
+        self.sum(0, [array, *(nd.zeros_like(array, ctx=ctx) for ctx in self.contexts[1:])])
         return [(int(a) << 24) + (int(b) << 12) + int(c) for a, b, c in array.asnumpy()]
 
-    def sum(self, arrays):
-        """Sum arrays, in place: float32 NDArrays of one shape, one on each of the `contexts`."""
-        size = arrays[0].size
+    def total_loss(self, loss):
+        """Sum a float over the workers, to about float64's precision."""
+        high = np.float32(loss)
+        arrays = [nd.array([high, loss - high], ctx) for ctx in self.contexts]
+        for other in arrays[1:]:
+            other[:] = 0
+        self.sum(0, arrays)
+        return float(arrays[0].asnumpy().astype(np.float64).sum())
+
+    def sum(self, place, arrays):
+        """Sum arrays, in place: float32 NDArrays of one shape, one on each of the `contexts`.
+
+        The `place` tells several arrays of one size apart.
+        """
+        if not self._kvstore:
+            return
+        size = place, arrays[0].size
         if size not in self._keys:
             self._keys[size] = len(self._keys)  # small, since ps-lite multiplies it as an int
             self._kvstore.init(self._keys[size], arrays[0])
@@ -169,66 +170,57 @@ class Workers:
         self._kvstore.pull(key, out=arrays)
 
 
+class _InTurn(list):
+    """Arrays of several devices, each of which is waited for before the next is handed out.
+
+    With OpenMP threads, the OpenBLAS in MXNet's wheel hangs if two devices call it at once.
+    """
+
+    def __iter__(self):
+        for array in super().__iter__():
+            yield array
+            array.wait_to_read()
+
+
 class Replicas:
-    """A `fast.Network` on each of a worker's devices.
+    """A `fast.Replica` on each of a worker's devices, which looks like one.
 
     Parameters
     ----------
-    params : list of NDArray
-        ``[W1, b1, W2, b2, W3, b3]``.
+    function, params, update
+        As for `fast.Replica`.
     workers : Workers
-
-    Attributes
-    ----------
-    params : list of NDArray, float32, shape (number of all parameters,)
-        One for each device; for `train.SGD`.
-    networks : list of fast.Network
     """
 
-    def __init__(self, params, workers):
+    def __init__(self, function, params, update, workers):
         self._workers = workers
-        size = sum(param.size for param in params)
-        # The last number is for the loss, which so is summed on the gradients' way.
-        self._gradients = [nd.zeros(size + 1, ctx) for ctx in workers.contexts]
-        self.networks = [
-            fast.Network(params, ctx, gradients[:size])
-            for ctx, gradients in zip(workers.contexts, self._gradients)
-        ]
-        self.params = [network.params[0] for network in self.networks]
-        self._parts_of = {}  # batches of some sizes
+        self._originals = params
+        self._replicas = [
+            fast.Replica(function, params, ctx, update) for ctx in workers.contexts]
 
-    def loss(self, X, label):
-        """The loss of this worker's parts of a batch, as `fast.Network.loss` has it."""
-        size = len(label)
-        if size not in self._parts_of:  # and keep the last one, since an epoch has two
-            self._parts_of = dict([*self._parts_of.items()][-1:])
-            self._parts_of[size] = self._divide(size)
-        self._parts = self._parts_of[size]
-        losses = [part.loss(X, label) for part in self._parts]
-        return nd.add_n(*(loss.as_in_context(losses[0].context) for loss in losses))
+    @property
+    def params(self):
+        """For the update: the arrays of all devices."""
+        return _InTurn(array for replica in self._replicas for array in replica.params)
 
-    def sum_up(self):
-        """After the backward pass: put the gradients of the whole batch in their places.
+    def __call__(self, *batch):
+        """The function's result for this worker's parts of a batch, summed."""
+        devices, size = len(self._replicas), len(batch[0])
+        parts = bounds(size, self._workers.num_workers * devices)[self._workers.rank * devices:]
+        results = [
+            # Of no example there is no gradient; of one that counts for nothing, it is zero.
+            replica(*(array[start:end] for array in batch)) if start < end
+            else 0 * replica(*(array[:1] for array in batch))
+            for replica, start, end in zip(self._replicas, parts, parts[1:])]
+        return nd.add_n(*(result.as_in_context(results[0].context) for result in results))
 
-        Returns
-        -------
-        NDArray, float32, shape (1,)
-            The loss of the whole batch.
-        """
-        self._workers.sum([part.array for part in self._parts])
-        return [part.finish() for part in self._parts][0]
+    def sum_gradients(self):
+        """Sum the gradients over all devices of all workers."""
+        for place, arrays in enumerate(zip(*(replica.params for replica in self._replicas))):
+            self._workers.sum(place, [array.grad for array in arrays])
 
-    def _divide(self, num_examples):
-        """This worker's parts of a batch, which tell the others as little as they can."""
-        bounds = self._workers.bounds(num_examples)
-        factors = exchange.Factors.size(num_examples, **self.networks[0].sizes)
-        alone = self._workers.num_workers * len(self.networks) == 1
-        if factors < self._gradients[0].size and not alone:
-            return [
-                exchange.Factors(network, num_examples, start, end)
-                for network, start, end in zip(self.networks, bounds, bounds[1:])
-            ]
-        return [
-            exchange.Gradients(network, gradients, start, end) for network, gradients, start, end
-            in zip(self.networks, self._gradients, bounds, bounds[1:])
-        ]
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._replicas[0].copy_to(self._originals)

@@ -1,0 +1,275 @@
+"""What NumPy, SciPy and Python have changed since MXNet 1.9.1, seen through MXNet's own interface.
+
+Expected values are those of NumPy 1, as plain numbers. What depends on the state in which MXNet is
+imported runs in a process of its own.
+"""
+
+import pickle
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from mlp_mx.runtime import autograd, gluon, mends, mx, nd, numpy_names
+
+SITE = "import sys; sys.path.insert(0, {!r})\n"
+
+
+def test_numpy_is_left_as_it_is(python):
+    code = ("import numpy, sys, types; before = dict(vars(numpy))\n"
+            "from mlp_mx.runtime import mx; mx.nd.ones(3)\n"
+            "added = [vars(numpy)[name] for name in set(vars(numpy)) - set(before)]\n"
+            "assert all(type(module) is types.ModuleType for module in added), added\n"
+            "assert all(vars(numpy)[name] is before[name] for name in before)\n"
+            "assert sys.modules['numpy'] is numpy and 'distutils' not in sys.modules\n")
+    result = python("-c", code)
+    assert (result.stderr, result.returncode) == ("", 0)
+
+
+def test_names_are_put_back_only_where_they_are_missing():
+    numpy = numpy_names.as_mxnet_knew_it()
+    for name, value, *_ in numpy_names.NAMES:
+        assert getattr(numpy, name) is vars(np).get(name, value)
+    assert numpy.ndarray is np.ndarray and numpy.random is np.random
+    assert mx.np.PINF == np.inf and mx.np.NINF == -np.inf and np.isnan(mx.np.NaN)
+    assert mx.np.alltrue is not None and mx.np.in1d is not None
+
+
+def test_removed_functions_do_what_they_did():
+    numpy = numpy_names.as_mxnet_knew_it()
+    np.testing.assert_array_equal(
+        numpy.in1d(np.array([[1, 2], [3, 4]]), [2, 3], invert=True), [True, False, False, True])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of NumPy 1.24 to 2.3, which have some of these
+        np.testing.assert_array_equal(numpy.msort(np.array([[3, 1], [2, 2]])), [[2, 1], [3, 2]])
+        assert numpy.trapz([1, 2, 3]) == 4
+        assert numpy.product([2, 3]) == 6 and numpy.round_(2.6) == 3
+    assert numpy.alltrue([1, 1]) and not numpy.sometrue([0, 0])
+    for name in ("npv", "pmt"):
+        with pytest.raises(NotImplementedError, match=f"numpy_financial.{name}"):
+            getattr(numpy, name)(1)
+
+
+def test_mxnets_numpy_pads_and_sorts():
+    with mx.util.np_shape(True), mx.util.np_array(True):
+        x = mx.np.array([[1.0, 2.0], [4.0, 3.0]])
+        padded = mx.np.pad(x, ((1, 0), (0, 0)), mode="constant")
+        np.testing.assert_array_equal(padded.asnumpy(), [[0, 0], [1, 2], [4, 3]])
+        np.testing.assert_array_equal(mx.np.trapz(x).asnumpy(), [1.5, 3.5])
+        assert np.sum(x) == 10 and isinstance(np.sum(x), mx.np.ndarray)
+
+
+def test_moveaxis_gives_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert nd.moveaxis(nd.ones((2, 3, 4)), 0, -1).shape == (3, 4, 2)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 3, 4, 5)])
+def test_numpy_takes_an_ndarray_whole(shape):
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    array = np.array(nd.array(values))
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(array, values)
+    np.testing.assert_array_equal(np.asarray(nd.array(values), dtype=np.int64), values)
+    np.testing.assert_array_equal(np.sqrt(nd.array(values)), np.sqrt(values))
+    np.testing.assert_array_equal(np.array([nd.array(values), nd.array(values)])[1], values)
+
+
+@pytest.mark.skipif(not mends.IS_NUMPY_2, reason="np.array of NumPy 1 copies, or not, unasked")
+def test_numpy_is_told_that_an_ndarray_cannot_be_shared():
+    with pytest.raises(ValueError, match="copied"):
+        np.array(nd.ones(3), copy=False)
+
+
+def test_plot_takes_an_ndarray():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    figure, axes = pyplot.subplots()
+    line, = axes.plot(nd.array([1, 2, 4]), nd.array([3, 5, 7]))
+    pyplot.close(figure)
+    np.testing.assert_array_equal(line.get_xydata(), [[1, 3], [2, 5], [4, 7]])
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.int32, np.uint8, int])
+def test_operators_take_numpys_integers(integer):
+    two, three = integer(2), integer(3)
+    assert nd.zeros((two, three)).reshape((three, two)).shape == (3, 2)
+    assert nd.ones((4, 5)).slice(begin=(integer(1), two), end=(three, three)).shape == (2, 1)
+    assert nd.ones((2, 3)).transpose((integer(1), integer(0))).shape == (3, 2)
+    convolution = gluon.nn.Conv2D(two, (three, three), padding=(integer(1), integer(1)))
+    convolution.initialize()
+    convolution.hybridize()
+    assert convolution(nd.ones((1, 1, 5, 5))).shape == (1, 2, 5, 5)
+    x = mx.sym.var("x", shape=(two, three))
+    pooled = mx.sym.Pooling(mx.sym.reshape(x, (1, 1, two, three)), kernel=(two, two))
+    assert pooled.infer_shape()[1] == [(1, 1, 1, 2)]
+
+
+def test_operators_take_numpys_floats_and_booleans():
+    np.testing.assert_array_equal(
+        nd.clip(nd.array([-2, 0, 2]), np.float64(-1), np.float32(1)).asnumpy(), [-1, 0, 1])
+    assert nd.sum(nd.ones((2, 3)), axis=(np.int64(0),), keepdims=np.bool_(True)).shape == (1, 3)
+
+
+def test_text_keeps_strings_and_writes_plain_numbers():
+    assert mends._Text("np.int64(3)") == "np.int64(3)"
+    assert mends._Text((np.int64(3), 4, np.float32(0.5), np.bool_(True))) == "(3, 4, 0.5, True)"
+    assert mends._Text([np.float64("nan"), np.float64("-inf"), None]) == "[nan, -inf, None]"
+    assert mends._Text((1, "a")) == "(1, 'a')" and mends._Text(np.int64(3)) == "3"
+    assert isinstance("a", mends._Text) and not isinstance(3, mends._Text)
+
+
+def test_array_wraps_integers_round():
+    np.testing.assert_array_equal(nd.array([300, -1], dtype="uint8").asnumpy(), [44, 255])
+    np.testing.assert_array_equal(mx.np.array([300, -1], dtype="uint8").asnumpy(), [44, 255])
+
+
+def test_recordio_keeps_labels_of_several_numbers(tmp_path):
+    path = str(tmp_path / "labels.rec")
+    writer = mx.recordio.MXRecordIO(path, "w")
+    writer.write(mx.recordio.pack(mx.recordio.IRHeader(0, [1.0, 2.5, -3.0], 7, 0), b"image"))
+    writer.close()
+    header, content = mx.recordio.unpack(mx.recordio.MXRecordIO(path, "r").read())
+    assert header.id == 7 and content == b"image"
+    np.testing.assert_array_equal(header.label, [1.0, 2.5, -3.0])
+
+
+def test_recordio_packs_images():
+    pytest.importorskip("cv2")
+    packed = mx.recordio.pack_img(
+        mx.recordio.IRHeader(0, 3.0, 7, 0), np.full((8, 8, 3), 99, np.uint8), img_fmt=".png")
+    header, image = mx.recordio.unpack_img(packed)
+    assert header.label == 3.0 and (image == 99).all()
+
+
+METRICS = {
+    "loss": (mx.metric.Loss(), 1.0), "mae": (mx.metric.MAE(), 1.0), "mse": (mx.metric.MSE(), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_add_up_in_double_precision(name):
+    metric, value = METRICS[name]
+    metric.reset()
+    metric.sum_metric += 2.0 ** 24  # where float32 no longer tells n from n + 1
+    for _ in range(3):
+        metric.update([nd.zeros((1, 1))], [nd.ones((1, 1))])
+    assert metric.sum_metric == 2.0 ** 24 + 3 * value
+    metric.reset()
+    assert metric.sum_metric == 0 and type(metric.sum_metric + np.float32(1)) is np.float64
+    assert pickle.loads(pickle.dumps(metric)).sum_metric == 0
+
+
+def test_accuracy_is_that_of_numpy_1():
+    metric = mx.metric.create(["acc", "ce"])
+    metric.update([nd.array([0, 1])], [nd.array([[0.75, 0.25], [0.75, 0.25]])])
+    names, values = metric.get()
+    assert names == ["accuracy", "cross-entropy"]
+    np.testing.assert_allclose(values, [0.5, -(np.log(0.75) + np.log(0.25)) / 2], rtol=1e-6)
+
+
+def test_gluons_trainer_learns():
+    mx.random.seed(1)
+    dense = gluon.nn.Dense(1, in_units=2)
+    dense.initialize()
+    trainer = gluon.Trainer(dense.collect_params(), "sgd", {"learning_rate": np.float64(0.5)})
+    X, y = nd.array([[0, 1], [1, 0], [1, 1], [0, 0]]), nd.array([3, 2, 4, 1])  # 1 + x1 + 2 x2
+    for _ in range(200):
+        with autograd.record():
+            loss = gluon.loss.L2Loss()(dense(X), y)
+        loss.backward()
+        trainer.step(4)
+    np.testing.assert_allclose(dense.weight.data().asnumpy(), [[1, 2]], atol=1e-3)
+    np.testing.assert_allclose(dense.bias.data().asnumpy(), [1], atol=1e-3)
+
+
+WORKERS = """
+import multiprocessing
+if {method!r}:
+    multiprocessing.set_start_method({method!r})
+from mlp_mx.runtime import gluon, nd
+class Squares(gluon.data.Dataset):
+    table = nd.arange(10)
+    def __len__(self):
+        return 10
+    def __getitem__(self, number):
+        return self.table[number] ** 2
+loader = gluon.data.DataLoader(Squares(), batch_size=5, num_workers=2)
+print([batch.asnumpy().ravel().tolist() for batch in loader])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+@pytest.mark.parametrize("method", [None, "forkserver"])  # the second one is 3.14's default
+def test_workers_of_a_dataloader_have_its_data(python, method):
+    result = python("-W", "ignore", "-c", WORKERS.format(method=method))
+    assert result.stdout == f"{[[0.0, 1.0, 4.0, 9.0, 16.0], [25.0, 36.0, 49.0, 64.0, 81.0]]}\n", (
+        result.stderr)
+
+
+def test_import_survives_warnings_that_are_errors(python):
+    code = "from mlp_mx.runtime import mx; import mxnet.contrib.quantization; mx.nd.array([1.5])"
+    result = python("-c", code, PYTHONWARNINGS="error")
+    assert (result.stderr, result.returncode) == ("", 0)
+
+
+def test_import_survives_optimisation(python):
+    result = python("-OO", "-c", "from mlp_mx.runtime import mx; print(mx.nd.ones(3).shape)")
+    assert (result.stdout, result.stderr) == ("(3,)\n", "")
+
+
+def test_import_after_one_that_failed(python, tmp_path):
+    """As in a notebook, where somebody has tried ``import mxnet`` first."""
+    (tmp_path / "requests.py").write_text("raise RuntimeError('not yet')")
+    code = ("import sys\ntry:\n    import mxnet\nexcept Exception:\n    pass\n"
+            "assert 'mxnet.base' in sys.modules and 'mxnet' not in sys.modules\n"
+            f"sys.path.remove({str(tmp_path)!r})\n"
+            "from mlp_mx.runtime import mx, nd; assert nd.ones((2, 3)).sum().asscalar() == 6\n"
+            "assert isinstance(mx.np.ones(2), mx.np.ndarray)\n")
+    result = python("-W", "ignore", "-c", SITE.format(str(tmp_path)) + code)
+    assert (result.stderr, result.returncode) == ("", 0)
+
+
+def test_a_scipy_for_another_numpy_is_left_out(python, tmp_path):
+    folder = tmp_path / "scipy" / "sparse"
+    folder.mkdir(parents=True)
+    (tmp_path / "scipy" / "__init__.py").write_text("")
+    (folder / "__init__.py").write_text("import numpy; numpy.a_name_of_numpy_9")
+    code = ("from mlp_mx.runtime import nd; assert nd.array([[1, 2]]).shape == (1, 2)\n"
+            "try:\n    import scipy.sparse\nexcept AttributeError as error:\n    print(error)\n")
+    result = python("-c", SITE.format(str(tmp_path)) + code)
+    assert (result.stdout, result.stderr) == (
+        "module 'numpy' has no attribute 'a_name_of_numpy_9'\n", "")
+
+
+SCIPY = """
+import scipy.sparse, warnings
+warnings.simplefilter("error")
+before = dict(vars(scipy.sparse))
+from mlp_mx.runtime import mx, nd
+csr = scipy.sparse.csr_matrix([[0, 2], [3, 0]], dtype="float32")
+assert nd.array([[1, 2]]).shape == (1, 2)
+assert mx.nd.sparse.array(csr).asnumpy().tolist() == [[0, 2], [3, 0]]
+assert mx.nd.sparse.csr_matrix(csr).asscipy().toarray().tolist() == [[0, 2], [3, 0]]
+assert all(vars(scipy.sparse)[name] is before[name] for name in before)
+"""
+
+
+def test_scipys_matrices_without_a_warning(python):
+    pytest.importorskip("scipy")
+    result = python("-c", SCIPY)
+    assert (result.stderr, result.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("name", ["fallback", "utils", "multiarray"])
+def test_no_module_of_mxnet_has_the_users_numpy(name):
+    module = sys.modules[f"mxnet.numpy.{name}"]
+    numpy = vars(module).get("onp") or vars(module)["_np"]
+    assert numpy is not np and numpy.PINF == np.inf
+
+
+def test_plot_network_names_the_layers():
+    pytest.importorskip("graphviz")
+    network = mx.sym.FullyConnected(mx.sym.var("pixels"), num_hidden=10, name="scores")
+    assert "scores" in mx.viz.plot_network(network).source
