@@ -10,18 +10,19 @@ COMMANDS = {
     "predict": "read digits from pictures, or from the test set",
     "export": "write a saved network as an ONNX file",
     "launch": "train in several processes, on one machine or many",
-    "glyphs": "draw the built-in data set, digits from fonts",
-    "runtime": "report what this machine has and what it lacks",
+    "glyphs": "draw the built-in data set of digits from fonts",
+    "runtime": "report what is installed on this machine",
 }
 
 
+@cli.command
 def main(argv=None):
     """List the commands, or print the version."""
     commands = "\n".join(f"  python -m mlp_mx.{name:<9}{text}" for name, text in COMMANDS.items())
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx", formatter_class=cli.RawHelp,
         description="The chapter \"Multilayer perceptrons from scratch\" in MXNet.",
-        epilog=f"commands, each with --help:\n{commands}",
+        epilog=f"commands (--help describes each):\n{commands}",
     )
     parser.add_argument("--version", action="version", version=f"mlp_mx {__version__}")
     parser.parse_args(argv)

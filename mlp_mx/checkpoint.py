@@ -271,7 +271,7 @@ def _from_gluon(arrays):
         parts = re.split("([0-9]+)", layer)
         words, numbers = tuple(parts[::2]), tuple(map(int, parts[1::2]))
         layers.setdefault((words, numbers), {})[kind] = array.T
-    if (len({words for words, _ in layers}) != 1
+    if (len({words for words, _ in layers}) != 1 or 2 * len(layers) != len(arrays)
             or any(set(layer) != {"weight", "bias"} for layer in layers.values())):
         raise CheckpointError("expected W1, b1, W2, b2, …, or weights and biases of layers that "
                               f"differ in their numbers, found {', '.join(arrays)}")

@@ -21,6 +21,7 @@ run as they are written, with a warning.
 
 import contextlib
 import functools
+import inspect
 import itertools
 import json
 import warnings
@@ -266,12 +267,15 @@ def _graph(function, args, transposed=None):
             return graph
         except _Untraceable as reason:
             _warn(function, reason)
-            return None
+        except mx.base.MXNetError as error:  # such as an operator that has no gradient
+            _warn(function, str(error).strip().splitlines()[-1])
+        return None
 
 
 def _functions(function):
     """The functions that a partial one is made of, or the function."""
-    return list(getattr(function, "keywords", {}).values()) or [function]
+    functions = list(getattr(function, "keywords", {}).values()) or [function]
+    return [inspect.unwrap(one) for one in functions]
 
 
 def _name(function):
@@ -293,10 +297,9 @@ def _record(function, args, variables):
             result = _run(function, _like(args, variables))
         identities = [nd.identity(variable) for variable in variables]
     names = [autograd.get_symbol(identity).list_inputs()[0] for identity in identities]
-    try:
-        tape = json.loads(autograd.get_symbol(result).tojson())
-    except (mx.base.MXNetError, AttributeError) as error:
-        raise _Untraceable("its result is not one array computed from its arguments") from error
+    if not isinstance(result, nd.NDArray):
+        raise _Untraceable("its result is not one array")
+    tape = json.loads(autograd.get_symbol(result).tojson())
     return result, tape, {name: position for position, name in reversed([*enumerate(names)])}
 
 

@@ -3,9 +3,6 @@
 import sys
 
 from ._support import cli
-from ._support.files import check_writable, whole_file
-from .data import mnist
-from .data.glyphs import SIZES, contact_sheet, load, write_mnist_files
 
 
 def _parser():
@@ -14,30 +11,48 @@ def _parser():
         description="Draw a contact sheet of glyphs, the data set of digits drawn from fonts.",
     )
     parser.add_argument("sheet", type=cli.path, metavar="PICTURE", nargs="?", default="glyphs.png",
-                        help="file to draw to, a PNG: 20 of each digit")
-    parser.add_argument("--split", choices=SIZES, default="train", help="half to draw")
+                        help="PNG file to draw: the first 20 training images of each digit")
     parser.add_argument("--data-dir", type=cli.path, metavar="DIR",
-                        help="folder in which the data set is kept")
-    parser.add_argument("--write", type=cli.path, metavar="DIR",
-                        help="also write the whole data set there, as four files in MNIST's format")
+                        help="folder where the data set is kept")
     return parser
+
+
+def contact_sheet(images, labels):
+    """Lay out the first twenty images of each digit, one digit per row.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (n, 28, 28)
+    labels : ndarray of uint8, shape (n,)
+        At least twenty of each digit.
+
+    Returns
+    -------
+    ndarray of uint8, shape (560, 1120)
+        Twice as large as the images.
+    """
+    import numpy as np
+
+    rows = [np.hstack(images[labels == digit][:20]) for digit in range(10)]
+    return np.vstack(rows).repeat(2, axis=0).repeat(2, axis=1)
 
 
 @cli.command
 def main(argv=None):
-    """Draw a contact sheet, and write the data set for other programs if asked to."""
+    """Draw a contact sheet."""
     args = _parser().parse_args(argv)
-    check_writable(args.sheet, ".png")
-    splits = load(args.data_dir, progress=True)
+    from . import plot  # here, because --help needs none of this
+    from ._support.files import check_suffix, whole_file
+    from .data import glyphs
+
+    check_suffix(args.sheet, ".png")
+    plot.check_path(args.sheet)
     from matplotlib.image import imsave
 
-    sheet = contact_sheet(*splits[list(SIZES).index(args.split)])
+    train, _ = glyphs.load(args.data_dir, progress=True)
     with whole_file(args.sheet) as file:
-        imsave(file, sheet, cmap="gray", format="png")
-    print(f"{args.sheet}: the first 20 of each digit, {args.split}")
-    if args.write is not None:
-        write_mnist_files(args.write, splits)
-        print(f"{args.write}: {', '.join(mnist.FILES)}")
+        imsave(file, contact_sheet(*train), cmap="gray", format="png")
+    print(f"{args.sheet}: the first 20 glyphs of each digit")
 
 
 if __name__ == "__main__":

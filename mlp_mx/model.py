@@ -1,5 +1,8 @@
 """The chapter's model: six parameter arrays, and functions of them."""
 
+import functools
+import inspect
+
 import numpy as np
 
 from . import InputError
@@ -154,9 +157,10 @@ def predict(X, params, net=net):
 
 
 def checked(net, params):
-    """A network as a function of X and params, once it is clear that these are parameters.
+    """Return a network as a function of X and params, after a look at both.
 
-    The chapter's own ``net(X)``, which finds its parameters among the globals, will do, too.
+    The chapter's own ``net(X)``, which finds its parameters among the globals, will do, too: they
+    must be the arrays in `params`.
 
     Raises
     ------
@@ -173,4 +177,16 @@ def checked(net, params):
                          f"{found}")
     if not callable(net):
         raise InputError(f"expected a function net(X, params), found {net!r}")
-    return net
+    return net if _num_arguments(net) != 1 else functools.wraps(net)(lambda X, params: net(X))
+
+
+def _num_arguments(function):
+    """How many arguments a function takes by position, without those that have defaults."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # one that is not written in Python
+        return None
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return None
+    return sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+               and parameter.default is parameter.empty for parameter in parameters)

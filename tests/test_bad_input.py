@@ -29,17 +29,16 @@ BAD_FILES = {
     "resume": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
     "log": ["folder", "absent/log", "text.txt", "damaged.npz"],
     "sheet": ["folder", "sheet.txt", "absent/sheet.png"],
-    "write": ["text.txt", "text.txt/folder"],
     "data_dir": [],
     "model": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
-    "output": ["folder", "text.txt", "absent/model.onnx"],
+    "out": ["folder", "text.txt", "absent/model.onnx"],
     "plot": ["folder", "text.txt", "absent/curves.png", "curves.gif"],
     "show_input": ["folder", "text.txt", "absent/input.png"],
     "image": [],
     "hosts": ["folder", "absent"],
 }
 BAD_WORDS = st.sampled_from(["--no-such-option", "--epoch=1", "-x", "--help=1", "--no-progress=1"])
-GOOD = {"model": "good.npz", "output": "out.onnx", "command": "true", "num_workers": "1"}
+GOOD = {"model": "good.npz", "out": "out.onnx", "command": "true", "num_workers": "1"}
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +114,19 @@ def test_bad_command_lines_get_one_line_and_exit_code_2(capsys, bad):
     assert pathlib.Path("text.txt").read_text() == "text\n"
 
 
+@pytest.mark.parametrize("name, line", [
+    ("train", "--save model.npz"), ("train", "--data-dir model.npz"), ("predict", "model.npz"),
+    ("export", "/absent model.npz"), ("glyphs", "model.npz"),
+])
+def test_relative_paths_in_a_deleted_folder_are_named(capsys, folder, monkeypatch, name, line):
+    monkeypatch.chdir(folder / "folder")
+    (folder / "folder").rmdir()
+    assert run(COMMANDS[name], line.split()) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ") and errors.count("\n") == 1
+    assert "model.npz: the current folder has been deleted" in errors
+
+
 def idx(array, magic=0x800):
     """An array as a file in MNIST's format."""
     header = struct.pack(f">{1 + array.ndim}I", magic + array.ndim, *array.shape)
@@ -125,14 +137,14 @@ IMAGES, LABELS = idx(np.zeros((20, 28, 28))), idx(np.zeros(20))
 
 
 @pytest.mark.parametrize("images, labels, message", [
-    (LABELS, IMAGES, "train-images-idx3-ubyte.gz is whole, but not MNIST's"),
-    (IMAGES, idx(np.zeros(19)), "is whole, but not MNIST's"),
-    (idx(np.zeros((20, 28, 28)), magic=0x900), LABELS, "is whole, but not MNIST's"),
+    (LABELS, IMAGES, "train-images-idx3-ubyte.gz is intact but not MNIST's"),
+    (IMAGES, idx(np.zeros(19)), "is intact but not MNIST's"),
+    (idx(np.zeros((20, 28, 28)), magic=0x900), LABELS, "is intact but not MNIST's"),
     (IMAGES[:-50], LABELS[:-5], "could not be downloaded"),
     (b"", b"", "train-images-idx3-ubyte.gz (wrong SHA-256) could not be downloaded"),
     (None, None, "train-images-idx3-ubyte.gz (missing) could not be downloaded"),
 ], ids=["swapped", "other counts", "wrong magic", "cut", "empty", "absent"])
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dataset", ["mnist", "auto"])
 def test_wrong_data_files_get_one_line(capsys, monkeypatch, images, labels, message, dataset):
     monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))

@@ -10,13 +10,11 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 
 import pytest
 
 from mlp_mx import checkpoint
 from mlp_mx.train import __main__ as train_command
-from mlp_mx._support import cli
 
 EPOCH = r"Epoch 0\. Loss: \d\.\d+, Train_acc 0\.\d+, Test_acc 0\.\d+\n"
 
@@ -91,42 +89,6 @@ def test_ctrl_c_gets_one_line_and_exit_code_130(training):
     training.send_signal(signal.SIGINT)
     assert training.wait(timeout=30) == 130
     assert training.stderr.read() == "interrupted\n"
-
-
-def test_ctrl_c_inside_mxnet_waits_for_the_next_step(capsys):
-    inside = {"__name__": "mxnet.ndarray", "os": os, "signal": signal}
-    exec("def interrupted(): os.kill(os.getpid(), signal.SIGINT)", inside)
-    reached = []
-
-    @cli.command
-    def main(argv):
-        for step in cli.steps(range(5)):
-            reached.append(step)
-            if step == 2:
-                inside["interrupted"]()  # a KeyboardInterrupt here might be dropped
-            reached.append("end")
-
-    assert main() == 130
-    assert reached == [0, "end", 1, "end", 2, "end"]
-    assert capsys.readouterr().err == "interrupted\n"
-    assert list(cli.steps(range(3))) == [0, 1, 2]  # it is over
-
-
-def test_a_second_ctrl_c_does_not_wait(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "SAME", 0.05)
-    reached = []
-
-    @cli.command
-    def main(argv):
-        with cli.uninterrupted():
-            for pause in (0, 0.1, 0):
-                os.kill(os.getpid(), signal.SIGINT)
-                reached.append(pause)
-                time.sleep(pause)
-
-    assert main() == 130
-    assert reached == [0, 0.1]
-    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_closed_pipe_ends_the_run_without_a_traceback(training):

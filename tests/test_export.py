@@ -81,9 +81,17 @@ def test_to_onnx_takes_batches_of_any_size(params, digits, batch_size):
 
 def test_to_onnx_takes_networks_of_other_sizes():
     params = model.init_params(num_inputs=6, num_hidden=1, num_outputs=3, weight_scale=1, seed=1)
+    params[2:5] = [nd.random.normal(shape=shape) for shape in [(1, 4), (4,), (4, 3)]]
     X = nd.random.uniform(shape=(5, 6))
     assert_same(run(export.to_onnx(params, flat=True), X.asnumpy()), model.net(X, params).asnumpy())
-    with pytest.raises(InputError, match="6 inputs, .*--flat"):
+    with pytest.raises(InputError, match="found 6; use --flat"):
+        export.to_onnx(params)
+
+
+@pytest.mark.parametrize("num_hidden_layers", [0, 1, 3])
+def test_to_onnx_refuses_other_depths(num_hidden_layers):
+    params = [nd.ones((784, 784)), nd.ones(784)] * (num_hidden_layers + 1)
+    with pytest.raises(InputError, match=f"two hidden layers, found {num_hidden_layers}$"):
         export.to_onnx(params)
 
 
@@ -108,9 +116,9 @@ def test_main_writes_what_the_checkpoint_says(params, tmp_path, capsys):
     ("model.npz", "nowhere/model.onnx", "No such file"),
     ("model.npz", "folder.onnx", "Is a directory"),
     ("absent.npz", "model.onnx", "absent.npz cannot be read"),
-    ("model.onnx", "model.onnx", "is to be two different files"),
+    ("model.onnx", "model.onnx", "MODEL and OUT both name"),
     ("other.onnx", "model.onnx", "ends in .npz or .params"),
-    ("six.npz", "model.onnx", "6 inputs"),
+    ("six.npz", "model.onnx", "784 inputs (28 x 28 images), found 6"),
 ])
 def test_main_says_what_is_wrong(tmp_path, capsys, source, output, complaint):
     (tmp_path / "folder.onnx").mkdir()

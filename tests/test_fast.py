@@ -1,10 +1,12 @@
-"""The fast execution against the chapter's formulas and the readable functions of the model."""
+"""Graphs against the functions that they were traced from."""
+
+import contextlib
 
 import numpy as np
 import pytest
 
 import chapter
-from mlp_mx import fast, model, train
+from mlp_mx import InputError, fast, model, train
 from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.runtime import autograd, mx, nd
 
@@ -19,7 +21,11 @@ def case(request):
     return model.init_params(num_hidden=num_hidden, weight_scale=0.05, seed=5), X, label
 
 
-def test_network_computes_the_models_loss_and_gradients(case):
+def summed_loss(X, label, params):
+    return train.summed_loss(X, label, params, model.net, model.softmax_cross_entropy)
+
+
+def test_replica_computes_the_models_loss_and_gradients(case):
     params, X, label = case
     with autograd.record():
         expected = model.softmax_cross_entropy(model.net(X, params), nd.one_hot(label, 10))
@@ -28,9 +34,9 @@ def test_network_computes_the_models_loss_and_gradients(case):
     values = [param.asnumpy() for param in params]
     for param in params:
         param.grad[:] = 0
-    with fast.training(params) as network:
+    with fast.Replica(summed_loss, params, update=train.SGD) as replica:
         with autograd.record():
-            loss = network.loss(X, label)
+            loss = replica(X, label)
         loss.backward()
     assert loss.asscalar() == pytest.approx(expected.sum().asscalar(), rel=1e-5)
     for param, gradient, value in zip(params, gradients, values):
@@ -38,12 +44,119 @@ def test_network_computes_the_models_loss_and_gradients(case):
         assert (param.asnumpy() == value).all()  # nobody has changed it
 
 
-def test_network_predicts_what_the_model_predicts(case):
+def test_replica_predicts_what_the_model_predicts(case):
     params, X, label = case
     predictions = model.predict(X, params)
-    assert (fast.Network(params).predict(X) == predictions).asnumpy().all()
+    logits = fast.Replica(model.net, params)(X)
+    assert (nd.argmax(logits, axis=1) == predictions).asnumpy().all()
     expected = int((predictions == label).asnumpy().sum())
-    assert fast.count_correct([(X, label)] * 3, params) == (3 * expected, 3 * len(label))
+    assert train.evaluate_accuracy([(X, label)] * 3, params) == expected / len(label)
+
+
+def block(X, W, b):
+    return nd.tanh(nd.dot(X, W) + b) * 2 - X[:, :1]
+
+
+def gradients(function, arrays):
+    arrays = [array.copy() for array in arrays]
+    for array in arrays:
+        array.attach_grad()
+    with autograd.record():
+        result = function(*arrays)
+        result = result ** 2  # it may be a step of more
+    result.backward()
+    return [result.asnumpy(), *(array.grad.asnumpy() for array in arrays)]
+
+
+def test_traced_computes_the_same_and_runs_python_once_per_shape():
+    calls = []
+
+    @fast.traced
+    def traced(X, W, b):
+        calls.append(X.shape)
+        return block(X, W, b)
+
+    random = np.random.RandomState(2)
+    W, b = nd.array(random.normal(size=(5, 3))), nd.array(random.normal(size=3))
+    for size in (4, 4, 7, 4):
+        X = nd.array(random.normal(size=(size, 5)))
+        for found, right in zip(gradients(traced, [X, W, b]), gradients(block, [X, W, b])):
+            np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(traced(X, W, b).asnumpy(), block(X, W, b).asnumpy(), rtol=1e-5)
+    assert sorted(calls) == [(4, 5)] * 2 + [(7, 5)] * 2  # with gradients, and without
+
+
+def test_traced_takes_lists_and_leaves_gradients_alone():
+    params = model.init_params(num_inputs=6, num_hidden=4, num_outputs=3, weight_scale=1, seed=0)
+    for param in params:
+        param.grad[:] = 7
+    net = fast.traced(model.net)
+    X = nd.array(np.random.RandomState(3).normal(size=(5, 6)))
+    with autograd.record():
+        logits = net(X, params)
+    assert all((param.grad == 7).asnumpy().all() for param in params)
+    np.testing.assert_allclose(logits.asnumpy(), model.net(X, params).asnumpy(), rtol=1e-5)
+
+
+def constant(X):
+    return X + nd.array([1, 2, 3])
+
+
+def branch(X):
+    return X if X.sum() > 0 else -X
+
+
+def dropout(X):
+    return nd.Dropout(X, mode="always")
+
+
+def no_result(X):
+    X.sum()
+
+
+def silenced(X):
+    with autograd.pause():
+        factor = X * 2
+    return X + factor
+
+
+@pytest.mark.parametrize("function, reason", [
+    (constant, "a constant"), (branch, "reads an array's values"), (silenced, "a constant"),
+    (nd.shuffle, "non-differentiable"), (dropout, "random numbers"),
+    (no_result, "its result is not one array"),
+], ids=lambda value: getattr(value, "__name__", ""))
+def test_what_cannot_be_traced_runs_as_written(function, reason):
+    def own(X):
+        return function(X)
+
+    traced = fast.traced(own)
+    X = nd.array(np.arange(1, 300).reshape(-1, 1) * np.ones(3))
+    results = []
+    for sign in (1, -1):
+        mx.random.seed(0)
+        with pytest.warns(UserWarning, match=f"own cannot be traced .*{reason}") if sign > 0 \
+                else contextlib.nullcontext():
+            results.append(traced(sign * X))
+        mx.random.seed(0)
+        results.append(function(sign * X))
+    if function is no_result:
+        assert results == [None] * 4
+    elif function in (constant, branch, silenced):
+        for found, right in (results[:2], results[2:]):
+            np.testing.assert_array_equal(found.asnumpy(), right.asnumpy())
+
+
+def test_traced_raises_what_is_wrong_with_its_arguments():
+    with pytest.raises(InputError, match=r"block cannot be computed from arrays .* \(2, 3\)"):
+        fast.traced(block)(nd.ones((2, 3)), nd.ones((4, 3)), nd.ones(3))
+
+
+def test_add_scaled_adds_in_place():
+    random = np.random.RandomState(5)
+    a, b = random.normal(size=(2, 30, 40)).astype(np.float32)
+    array = nd.array(a)
+    fast.add_scaled(array, -0.25, nd.array(b))
+    np.testing.assert_allclose(array.asnumpy(), a - 0.25 * b, rtol=1e-6, atol=1e-7)
 
 
 def test_training_gives_back_what_an_interrupted_epoch_reached(case):
@@ -91,7 +204,7 @@ def test_training_works_on_another_context_than_the_datas(case):
 
 
 def test_mkl_computes_the_same(python, mnist_dir):
-    """With the `fast` extra installed, against OpenBLAS; without it, against itself."""
+    pytest.importorskip("mkl", reason="MKL, of the fast extra, is not installed")
     code = (
         "from mlp_mx import data, model, train\n"
         "train_data, test_data = data.load('mnist')\n"

@@ -1,9 +1,7 @@
 """The embedded data set, and when it takes MNIST's place."""
 
-import gzip
 import hashlib
 import os
-import struct
 
 import matplotlib.image
 import numpy as np
@@ -12,7 +10,6 @@ import pytest
 from mlp_mx import InputError, data
 from mlp_mx import glyphs as glyphs_command
 from mlp_mx.data import glyphs, mnist
-from mlp_mx.runtime import gluon
 
 # Of images and labels, the first 1000 of each half: from Linux on x86_64 under several versions of
 # NumPy and Matplotlib, with and without vector instructions. All arithmetic is in float64, so that
@@ -81,7 +78,10 @@ def test_load_reads_what_it_kept(folder, splits, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["flipped bit", "cut", "empty", "other arrays", "folder"])
-def test_load_draws_again_what_is_damaged(folder, splits, tmp_path, damage):
+def test_load_draws_again_what_is_damaged(folder, splits, tmp_path, damage, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(glyphs, "generate", lambda split, progress: (
+        drawn.append(split), splits[split])[1])
     kept, = folder.iterdir()
     damaged = tmp_path / kept.name
     content = bytearray(kept.read_bytes())
@@ -102,13 +102,15 @@ def test_load_draws_again_what_is_damaged(folder, splits, tmp_path, damage):
             train, test = glyphs.load(tmp_path)
     else:
         train, test = glyphs.load(tmp_path)
+    assert drawn == ["train", "test"]
     assert (train[0] == splits["train"][0]).all() and (test[1] == splits["test"][1]).all()
     if damage != "folder":
         assert kept.read_bytes() == damaged.read_bytes()
 
 
-def test_load_works_where_nothing_can_be_kept(splits):
-    with pytest.warns(UserWarning, match="cannot be kept in /proc/mlp_mx"):
+def test_load_works_where_nothing_can_be_kept(splits, monkeypatch):
+    monkeypatch.setattr(glyphs, "generate", lambda split, progress: splits[split])
+    with pytest.warns(UserWarning, match="cannot be saved in /proc/mlp_mx"):
         train, _ = glyphs.load("/proc/mlp_mx")
     assert (train[0] == splits["train"][0]).all()
     with pytest.raises(InputError, match="not a folder"):
@@ -137,38 +139,20 @@ def test_mnist_never_falls_back(folder, no_network):
 
 
 def test_glyphs_ask_for_no_mnist(folder, monkeypatch):
-    monkeypatch.setattr(mnist, "mnist", None)  # is not called
+    monkeypatch.setattr(mnist, "fetch", None)  # is not called
     assert data.load("glyphs", folder)[0].name == "glyphs"
-
-
-def test_write_mnist_files_writes_what_gluon_reads(splits, tmp_path, monkeypatch):
-    glyphs.write_mnist_files(tmp_path / "new", (splits["train"], splits["test"]))
-    content = gzip.decompress((tmp_path / "new" / "t10k-labels-idx1-ubyte.gz").read_bytes())
-    assert struct.unpack(">II", content[:8]) == (2049, 10000)
-    # gluon reads them, but for its check of MNIST's own digests
-    monkeypatch.setattr(gluon.data.vision.datasets, "download",
-                        lambda url, path, sha1_hash: f"{path}/{url.rsplit('/')[-1]}")
-    for train, split in ((True, "train"), (False, "test")):
-        images, labels = gluon.data.vision.MNIST(str(tmp_path / "new"), train)[:]
-        assert (images.asnumpy()[..., 0] == splits[split][0]).all()
-        assert (labels == splits[split][1]).all()
-    glyphs.write_mnist_files(tmp_path / "new", (splits["train"], splits["test"]))  # no change
-    (tmp_path / "new" / "t10k-images-idx3-ubyte.gz").write_bytes(b"MNIST")
-    with pytest.raises(InputError, match="t10k-images-idx3-ubyte.gz exists"):
-        glyphs.write_mnist_files(tmp_path / "new", (splits["train"], splits["test"]))
-    assert (tmp_path / "new" / "t10k-images-idx3-ubyte.gz").read_bytes() == b"MNIST"
 
 
 def test_command_draws_the_contact_sheet(folder, splits, tmp_path, capsys):
     path = tmp_path / "sheet.png"
-    assert glyphs_command.main([str(path), "--data-dir", str(folder), "--split", "test"]) == 0
+    assert glyphs_command.main([str(path), "--data-dir", str(folder)]) == 0
     picture = matplotlib.image.imread(path)
     assert picture.shape[:2] == (560, 1120)
-    images, labels = splits["test"]
+    images, labels = splits["train"]
     third_seven = images[labels == 7][2]
     drawn = picture[7 * 56:8 * 56:2, 2 * 56:3 * 56:2, 0] * 255
     np.testing.assert_allclose(drawn, third_seven, atol=1)
-    assert "20 of each digit" in capsys.readouterr().out
+    assert "20 glyphs of each digit" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments, complaint", [
@@ -176,7 +160,6 @@ def test_command_draws_the_contact_sheet(folder, splits, tmp_path, capsys):
     (["folder.png"], "cannot be written: Is a directory"),
     (["pipe.png"], "cannot be written: Not a regular file"),
     (["sheet.jpg"], "ends in .png"),
-    (["--write", "/proc/glyphs"], "cannot be written"),
 ])
 def test_command_says_what_cannot_be_written(
     folder, arguments, complaint, tmp_path, capsys, monkeypatch

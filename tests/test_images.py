@@ -189,6 +189,52 @@ def test_a_broken_digit_is_one_and_two_digits_are_refused():
         images.to_mnist(two)
 
 
+@pytest.mark.parametrize("table", [40, 250])
+@pytest.mark.parametrize("corners", [[(350, 0), (400, 0), (400, 300), (385, 300)],
+                                     [(0, 255), (0, 300), (400, 300), (400, 290)]])
+def test_a_table_with_a_slanted_edge_is_left_out(table, corners):
+    picture = drawing(paper=180)
+    ImageDraw.Draw(picture).polygon(corners, table)
+    assert difference(images.to_mnist(np.asarray(picture)),
+                      images.to_mnist(np.asarray(drawing()))) < 0.15
+
+
+def test_a_dark_table_alone_is_blank():
+    blank = Image.new("L", (400, 300), 180)
+    ImageDraw.Draw(blank).polygon([(350, 0), (400, 0), (400, 300), (385, 300)], 40)
+    with pytest.raises(images.ImageError, match="blank"):
+        images.to_mnist(np.asarray(blank))
+
+
+def test_a_fine_grid_behind_a_white_digit_is_no_ink():
+    picture = np.asarray(drawing(ink=255, paper=0)).copy()
+    for lines in (picture[::5], picture[:, ::5]):
+        lines[lines == 0] = 150
+    assert difference(images.to_mnist(picture), images.to_mnist(np.asarray(drawing()))) < 0.3
+
+
+def test_to_mnist_refuses_a_page_of_digits():
+    digit = np.asarray(drawing().resize((80, 60)))
+    with pytest.raises(images.ImageError, match="found several things"):
+        images.to_mnist(np.tile(digit, (6, 6)))
+
+
+def test_to_mnist_refuses_a_shape_that_no_pen_draws():
+    picture = Image.new("L", (300, 300), 240)
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((110, 60, 190, 140), 60)  # a head on a stick
+    pen.line((150, 140, 150, 270), 60, 8)
+    pen.line((100, 200, 200, 170), 60, 8)
+    with pytest.raises(images.ImageError, match="made of even strokes"):
+        images.to_mnist(np.asarray(picture))
+
+
+def test_read_names_heic(tmp_path):
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(images.ImageError, match="found HEIC; convert it"):
+        images.read(tmp_path / "photo.heic")
+
+
 def test_to_mnist_refuses_a_line_of_writing():
     line = np.full((100, 400), 255, np.uint8)
     line[40:60, 50:350] = 0

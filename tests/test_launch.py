@@ -2,8 +2,9 @@
 
 import os
 import pathlib
+import re
 import signal
-import stat
+import socket
 import subprocess
 import sys
 import time
@@ -12,15 +13,16 @@ import uuid
 import numpy as np
 import pytest
 
-from mlp_mx import checkpoint
+from mlp_mx import checkpoint, launch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
 SMALL_RUN = pathlib.Path(__file__).with_name("small_run.py")
+TRAIN = [sys.executable, SMALL_RUN, "--learning-rate", 0.005]
 # Sums up the ranks, on a server: the smallest job that uses every process.
 SUM_UP = (
-    'from mlp_mx.train.distributed import Workers; from mlp_mx.runtime import mx; '
-    'workers = Workers("dist_sync", [mx.cpu()]); total = workers.total(10 + workers.rank); '
+    'from mlp_mx.train.distributed import join; from mlp_mx.runtime import mx; '
+    'workers = join([mx.cpu()]); total = workers.total(10 + workers.rank); '
     'workers.rank or print(total)'
 )
 
@@ -29,13 +31,12 @@ class Jobs:
     """Starts jobs whose processes can be found, however they were started."""
 
     def __init__(self):
-        self.mark = f"MLP_MX_TEST_JOB={uuid.uuid4()}"
+        self.variable = {"MLP_MX_TEST_JOB": str(uuid.uuid4())}
 
     def start(self, *arguments, **environment):
-        name, value = self.mark.split("=")
         return subprocess.Popen(
             [sys.executable, "-m", "mlp_mx.launch", *map(str, arguments)],
-            env={**os.environ, name: value, **environment},
+            env={**os.environ, **self.variable, **environment},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
 
@@ -53,7 +54,7 @@ class Jobs:
                 environment = path.read_text(errors="replace").split("\0")
             except OSError:  # it has ended, or is somebody else's
                 continue
-            if self.mark in environment:
+            if f"MLP_MX_TEST_JOB={self.variable['MLP_MX_TEST_JOB']}" in environment:
                 roles = [line[10:] for line in environment if line.startswith("DMLC_ROLE=")]
                 found[int(path.parent.name)] = roles[0] if roles else "launcher"
         return found
@@ -74,8 +75,7 @@ def jobs():
 
 
 def training(num_workers, num_servers, *options):
-    return ["-n", num_workers, "-s", num_servers, "--", sys.executable, SMALL_RUN,
-            "--kvstore", "dist_sync", "--learning-rate", 0.005, *options]
+    return ["-n", num_workers, "-s", num_servers, "--", *TRAIN, *options]
 
 
 def wait_for(condition):
@@ -87,19 +87,19 @@ def wait_for(condition):
 
 @pytest.fixture(scope="module")
 def single(tmp_path_factory):
-    """What one process prints, and the parameters that it ends with."""
+    """What one process prints, and the parameters that it ends with: after 64 steps of SGD."""
     path = tmp_path_factory.mktemp("single") / "model.npz"
-    command = [sys.executable, SMALL_RUN, "--learning-rate", "0.005", "--epochs", "2",
-               "--save", path]
+    command = [*map(str, TRAIN), "--epochs", "2", "--save", path]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return printed.splitlines(), checkpoint.load(path)[0]
 
 
 def assert_same_end(path, expected):
-    params, _ = checkpoint.load(path)
-    for param, value in zip(params, expected):
-        param, value = param.asnumpy(), value.asnumpy()
-        assert abs(param - value).max() <= 1e-5 * abs(value).max()
+    params, expected = (
+        np.concatenate([param.asnumpy().ravel() for param in params])
+        for params in (checkpoint.load(path)[0], expected)
+    )
+    assert np.linalg.norm(params - expected) <= 1e-5 * np.linalg.norm(expected)
 
 
 def numbers(lines):
@@ -107,7 +107,7 @@ def numbers(lines):
     return [float(word) for word in words if word[0].isdigit()]
 
 
-@pytest.mark.parametrize("num_servers, num_workers", [(1, 2), (2, 3)])
+@pytest.mark.parametrize("num_servers, num_workers", [(1, 2), (2, 3), (1, 4)])
 def test_a_job_computes_what_one_process_does(jobs, single, tmp_path, num_servers, num_workers):
     printed, expected = single
     path = tmp_path / "model.npz"  # 2000 examples in batches of 64: the last has 16
@@ -136,27 +136,30 @@ def test_a_job_ends_with_a_process_that_dies(jobs, tmp_path, role):
     assert errors.splitlines()[-1].startswith(f"error: {role}")
     assert errors.splitlines()[-1].endswith("was killed by SIGKILL")
     assert not jobs.processes()
-    assert checkpoint.load(path)[1]["position"]["epoch"] >= 1
+    assert checkpoint.load(path)[1]["epoch"] >= 0
 
 
 def test_a_job_goes_on_to_the_same_end_with_other_workers(jobs, single, tmp_path):
     path = tmp_path / "model.npz"
-    assert jobs.run(*training(1, 1, "--epochs", 1, "--save", path))[0] == 0
+    assert jobs.run(*training(2, 1, "--epochs", 1, "--save", path))[0] == 0
     job = training(3, 1, "--epochs", 2, "--resume", path, "--save", path)
     code, _, errors = jobs.run(*job)
     assert (code, errors) == (0, "")
     assert_same_end(path, single[1])
 
 
-def test_a_signal_saves_the_batch_that_the_job_was_at(jobs, tmp_path):
+@pytest.mark.parametrize("number, word", [(signal.SIGINT, "interrupted"),
+                                          (signal.SIGTERM, "terminated")])
+def test_a_signal_ends_a_job_and_keeps_its_last_epoch(jobs, tmp_path, number, word):
     path = tmp_path / "model.npz"
-    job = jobs.start(*training(2, 1, "--epochs", 10**5, "--save", path, "--save-every", 10**5))
+    job = jobs.start(*training(2, 1, "--epochs", 10**5, "--save", path))
     wait_for(lambda: job.stdout.readline().startswith("Epoch 1."))
-    job.send_signal(signal.SIGTERM)
+    begin = time.monotonic()
+    job.send_signal(number)
     _, errors = job.communicate(timeout=60)
-    assert job.returncode == 128 + signal.SIGTERM
-    assert f"worker 0: terminated; saved as {path}" in errors.splitlines()
-    assert checkpoint.load(path)[1]["position"]["epoch"] >= 1
+    assert time.monotonic() - begin < 15
+    assert job.returncode == 128 + number and errors.splitlines()[-1] == word
+    assert checkpoint.load(path)[1]["epoch"] >= 0
 
 
 def test_only_loopback_is_listened_on_and_a_killed_launcher_leaves_nothing(jobs):
@@ -189,10 +192,10 @@ def test_an_error_of_all_workers_is_said_once(jobs):
 
 
 def test_workers_that_start_differently_are_refused(jobs):
-    shell = f'exec {sys.executable} {SMALL_RUN} --kvstore dist_sync --seed "$MLP_MX_RANK"'
+    shell = f'exec {sys.executable} {SMALL_RUN} --seed "$MLP_MX_RANK"'
     code, _, errors = jobs.run("-n", 2, "--", "sh", "-c", shell)
     assert code == 2
-    assert "the workers do not start alike" in errors and errors.count("\n") == 1
+    assert "the workers start differently" in errors and errors.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -201,10 +204,12 @@ def test_workers_that_start_differently_are_refused(jobs):
     (["-n", "1", "--", "no such program"], "no such program cannot be run"),
     (["-n", "1", "--hosts", "absent", "--", "true"], "absent cannot be read"),
     (["-n", "1", "--hosts", os.devnull, "--", "true"], "cannot be read: Not a regular file"),
-    (["-n", "1", "--hosts", __file__, "--", "true"], "expected a host in each line"),
-    (["-n", "1", "--hosts", "x", "--cluster", "sge", "--", "true"], "sge chooses for itself"),
+    (["-n", "1", "--hosts", __file__, "--", "true"], "expected one host per line"),
     (["-n", "1", "--address", "127.0.0.1", "--", "true"], "--address is for"),
-    (["-n", "1", "--cluster", "slurm", "--", "true"], "needs srun, which is not installed"),
+    (["-n", "1", "--hosts", "x", "--address", "host:80", "--", "true"], "such as 192.168.0.1:"),
+    (["-n", "1", "--hosts", "x", "--address", "127.0.0.1:0", "--", "true"], "192.168.0.1:9100"),
+    (["-n", "1", "--python", "python3", "--", "true"], "--python is for --hosts"),
+    (["--", "true"], "how many workers? give --num-workers"),
 ])
 def test_bad_input_is_one_line(jobs, arguments, message):
     code, out, errors = jobs.run(*arguments, PATH="")
@@ -212,46 +217,160 @@ def test_bad_input_is_one_line(jobs, arguments, message):
     assert message in errors
 
 
-FAKE_SSH = f"""#!{sys.executable}
-# Runs the command here, without the launcher's environment, as sshd does: in a session of its own
-# whose standard input ends with the connection.
-import os, subprocess, sys
-options, host, port, command = sys.argv[1:3], sys.argv[3], sys.argv[4:6], sys.argv[6]
-mark = {{name: os.environ[name] for name in os.environ if name in ("MLP_MX_TEST_JOB", "HOME")}}
-remote = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, env=mark,
-                          start_new_session=True)
+@pytest.mark.parametrize("size, arguments, message", [
+    (2, [], "a process for the scheduler, 1 for servers and 1 or more for workers, found 2"),
+    (4, ["-s", "3"], "3 for servers"),
+    (4, ["-n", "3"], "3 for workers, found 4"),
+    (3, [], "expected --address IP:PORT"),
+    (3, ["--hosts", "x"], "--hosts is not for mpirun or srun"),
+    (3, ["--address", "192.0.2.1:9"], "the scheduler cannot listen at 192.0.2.1:9 of "),
+])
+def test_bad_input_under_mpirun_is_one_line(jobs, size, arguments, message):
+    place = {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": str(size)}
+    code, out, errors = jobs.run(*arguments, "--", "true", **place)
+    assert (code, out, errors.count("\n")) == (2, "", 1)
+    assert message in errors
+
+
+# Runs a line here as sshd does: without the launcher's variables, and in another folder. It knows
+# no options but those that are expected, and takes a second to end at SIGTERM, as real ones may.
+STUB_SSH = f"""#!{sys.executable}
+import os, signal, subprocess, sys, time
+if sys.argv[1] == "-G":
+    sys.exit(print("user root", "hostname 127.0.0.1", sep=chr(10)))
+options, (dashes, host, line) = sys.argv[1:-3], sys.argv[-3:]
+known = "BatchMode ConnectTimeout ServerAliveCountMax ServerAliveInterval StrictHostKeyChecking"
+assert dashes == "--" and set(options[::2]) == {{"-o"}}
+assert sorted(option.split("=")[0] for option in options[1::2]) == known.split()
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit(255)))
+mark = {{name: os.environ[name] for name in ("MLP_MX_TEST_JOB", "HOME") if name in os.environ}}
+remote = subprocess.Popen(["sh", "-c", line], env=mark, cwd="/", start_new_session=True)
 code = remote.wait()
 sys.exit(code if code >= 0 else 255)
+"""
+# Starts processes as `srun -K` does.
+STUB_SRUN = f"""#!{sys.executable}
+import os, signal, subprocess, sys, time
+kill, number, count, *command = sys.argv[1:]
+assert (kill, number) == ("-K", "-n")
+step = dict(SLURM_STEP_NUM_TASKS=count, SLURM_STEP_NODELIST="localhost", SLURM_STEP_NUM_NODES="1",
+            SLURM_JOB_ID=str(os.getpid()), SLURM_STEP_ID="0")
+tasks = [subprocess.Popen(command, env={{**os.environ, **step, "SLURM_PROCID": str(rank)}})
+         for rank in range(int(count))]
+def end(*_):
+    for task in tasks:
+        task.terminate()
+    time.sleep(1)
+    for task in tasks:
+        task.kill()
+    sys.exit(128 + 9)
+signal.signal(signal.SIGTERM, end)
+while any(task.poll() is None for task in tasks):
+    if any(task.poll() for task in tasks):
+        end()
+    time.sleep(0.1)
 """
 
 
 @pytest.fixture
-def by_ssh(tmp_path):
-    """Arguments and environment of a job by an ssh that stays on this machine."""
-    ssh = tmp_path / "ssh"
-    ssh.write_text(FAKE_SSH)
-    ssh.chmod(ssh.stat().st_mode | stat.S_IXUSR)
+def stubs(tmp_path):
+    """A ``PATH`` with an ssh and an srun that stay on this machine, and arguments for ssh."""
+    for name, text in (("ssh", STUB_SSH), ("srun", STUB_SRUN)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
     hosts = tmp_path / "hosts"
-    hosts.write_text("127.0.0.1\nlocalhost:2222\n")
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    return ["--hosts", hosts, "--address", "127.0.0.1"], environment
+    hosts.write_text("# two\nfirst  # an alias\n\nuser@second\n")
+    return ["--hosts", hosts], {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
 
-def test_a_job_by_ssh(jobs, by_ssh):
-    arguments, environment = by_ssh
-    command = ["-n", 2, "-s", 2, *arguments, "--", sys.executable, "-c", SUM_UP]
+@pytest.mark.parametrize("address", [[], ["--address", "127.0.0.1"]])
+def test_a_job_by_ssh(jobs, stubs, address):
+    arguments, environment = stubs
+    command = ["-n", 2, "-s", 2, *arguments, *address, "--", "python", "-c", SUM_UP]
     assert jobs.run(*command, **environment) == (0, "[21]\n", "")
 
 
-def test_a_job_by_ssh_ends_with_a_process_that_dies(jobs, by_ssh, tmp_path):
-    arguments, environment = by_ssh
-    path = tmp_path / "with a space.npz"
+@pytest.mark.parametrize("role", ["worker", "server"])
+def test_a_job_by_ssh_ends_with_a_process_that_dies(jobs, stubs, tmp_path, role):
+    arguments, environment = stubs
+    path = tmp_path / "with 'a space.npz"
     job = jobs.start(*arguments, *training(2, 1, "--epochs", 10**5, "--save", path), **environment)
-    wait_for(lambda: path.exists())
-    victim = next(number for number, role in jobs.processes().items()
-                  if role == "worker" and "small_run" in
-                  pathlib.Path(f"/proc/{number}/cmdline").read_text())
-    os.kill(victim, signal.SIGKILL)
+    wait_for(path.exists)
+    os.kill(_one(jobs, role, "small_run" if role == "worker" else "runtime.load"), signal.SIGKILL)
+    begin = time.monotonic()
     _, errors = job.communicate(timeout=60)
-    assert job.returncode == 255  # all that ssh says of a signal
-    assert "worker on " in errors.splitlines()[-1]
+    assert time.monotonic() - begin < 15 and job.returncode == 128 + signal.SIGKILL
+    assert re.fullmatch(rf"error: {role} . on \S+ was killed by SIGKILL", errors.splitlines()[-1])
+
+
+def _one(jobs, role, word):
+    """A process of a role that runs something with this word in it, and not the launcher's part."""
+    lines = {number: pathlib.Path(f"/proc/{number}/cmdline").read_text().split("\0")
+             for number, has in jobs.processes().items() if has == role}
+    return next(number for number, line in lines.items()
+                if word in " ".join(line[1:3]) and line[1] != "-m")
+
+
+def test_a_killed_launcher_leaves_nothing_of_a_job_by_ssh(jobs, stubs):
+    arguments, environment = stubs
+    job = jobs.start(*arguments, *training(2, 1, "--epochs", 10**5), **environment)
+    wait_for(lambda: job.stdout.readline().startswith("Epoch"))
+    job.kill()
+    job.communicate(timeout=60)  # and the fixture looks for the others
+
+
+def test_a_missing_folder_ends_a_job_by_ssh(monkeypatch):
+    monkeypatch.setattr(os, "getcwd", lambda: "/no such folder")
+    line = launch._remote_line("echo", ["here"], {})
+    ended = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    assert ended.returncode and not ended.stdout and "no such folder" in ended.stderr
+
+
+def test_a_host_without_signs_of_life_ends_what_it_runs():
+    code = ("from mlp_mx.launch import remote; remote.SILENCE = 1; "
+            "exit(remote.main(['sleep', '100']))")
+    begin = time.monotonic()
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env={
+        **os.environ, "DMLC_PS_ROOT_URI": "127.0.0.1",
+    }) as host:
+        assert host.wait(timeout=60) == 128 + signal.SIGTERM
+    assert time.monotonic() - begin > 1
+
+
+def srun(*arguments, **environment):
+    return subprocess.Popen(
+        ["srun", "-K", "-n", *map(str, arguments)], env={**os.environ, **environment},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+
+
+@pytest.mark.parametrize("starter", ["srun", "mpirun"])
+def test_processes_of_srun_become_a_job(jobs, stubs, starter):
+    arguments = [sys.executable, "-m", "mlp_mx.launch", "-s", 2]
+    if starter == "mpirun":  # its variables go before Slurm's
+        arguments = ["sh", "-c", 'exec env OMPI_COMM_WORLD_RANK=$SLURM_PROCID '
+                     'OMPI_COMM_WORLD_SIZE=$SLURM_STEP_NUM_TASKS SLURM_PROCID=0 "$@"', "sh",
+                     *arguments, "--address", f"127.0.0.1:{free_port()}"]
+    job = srun(5, *arguments, "--", "python", "-c", SUM_UP, **stubs[1], **jobs.variable)
+    out, errors = job.communicate(timeout=100)
+    assert (job.returncode, sum(map(int, re.findall(r"\d+", out))), errors) == (0, 21, "")
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@pytest.mark.parametrize("role", ["worker", "server", "srun"])
+def test_a_job_by_srun_ends_with_a_process_that_dies(jobs, stubs, tmp_path, role):
+    path = tmp_path / "model.npz"
+    job = srun(4, sys.executable, "-m", "mlp_mx.launch", "--", *TRAIN, "--epochs", 10**5, "--save",
+               path, **stubs[1], **jobs.variable)
+    wait_for(path.exists)
+    if role == "srun":
+        job.terminate()
+    else:
+        os.kill(_one(jobs, role, ""), signal.SIGKILL)
+    job.communicate(timeout=15)
+    assert job.returncode == 128 + signal.SIGKILL and not jobs.processes()

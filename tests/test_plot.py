@@ -140,7 +140,7 @@ def test_mistakes_are_the_surest_first(shape):
     if shape == "(n,)":
         probabilities = probabilities[np.arange(12), predictions]
     figure = plot.mistakes(IMAGES, labels, predictions, probabilities, count=2)
-    assert [axes.get_xlabel() for axes in figure.axes] == ["6 (90 %), is 5", "6 (70 %), is 8"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["6 (90%), is 5", "6 (70%), is 8"]
     for axes, i in zip(figure.axes, (8, 11)):
         assert (shown(axes) == IMAGES[i]).all()
         assert color(axes.xaxis.label) == plot.VERMILION
@@ -149,7 +149,7 @@ def test_mistakes_are_the_surest_first(shape):
 
 def test_mistakes_says_that_there_is_none():
     figure = plot.mistakes(IMAGES, LABELS, LABELS, np.ones(12))
-    assert texts_of(figure) == ["none of 12 is wrong"]
+    assert texts_of(figure) == ["all 12 predictions are correct"]
 
 
 def test_first_layer_shows_the_columns_with_the_largest_norms():
@@ -209,10 +209,10 @@ def test_check_path_changes_nothing(tmp_path):
 @pytest.mark.parametrize("draw, message", [
     (lambda: plot.strip(IMAGES[0], [7]), r"shape \(n, 28, 28\).*found \(28, 28\)"),
     (lambda: plot.strip(IMAGES[:0], []), "n at least 1"),
-    (lambda: plot.strip(IMAGES.astype(complex), PREDICTIONS), "real numbers.*complex"),
+    (lambda: plot.strip(IMAGES.astype(complex), PREDICTIONS), "real images.*complex"),
     (lambda: plot.strip(IMAGES, PREDICTIONS[:3]), r"predictions of shape \(12,\), found \(3,\)"),
     (lambda: plot.strip(IMAGES, PREDICTIONS, [1]), r"labels of shape \(12,\), found \(1,\)"),
-    (lambda: plot.inputs([], IMAGES, []), "as images, 12; found 0 and 0"),
+    (lambda: plot.inputs([], IMAGES, []), "expected 12 originals and captions.*found 0 and 0"),
     (lambda: plot.inputs([np.ones(3)], IMAGES[:1], ["3"]), r"two dimensions, found shape \(3,\)"),
     (lambda: plot.learning_curves([], [], [], []), "one or more epochs"),
     (lambda: plot.learning_curves([0], [1, 2], [1], [1]), "found 1, 2, 1, 1"),
@@ -257,3 +257,17 @@ assert "matplotlib.pyplot" not in sys.modules
 """
     result = python("-W", "error:::mlp_mx", "-c", program)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", [
+    "from mlp_mx.train.__main__ import main; main(['--dataset', 'glyphs', '--plot', 'a.png'])",
+    "from mlp_mx.glyphs import main; main(['a.png'])",
+])
+def test_a_wrong_backend_gets_one_line_before_anything_is_done(python, tmp_path, command):
+    program = (f"import os; os.chdir({str(tmp_path)!r}); os.environ['MPLBACKEND'] = 'bogus'; "
+               f"import sys; {command.replace('; main', '; sys.exit(main')})")
+    result = python("-c", program, MLP_MX_DATA=str(tmp_path / "data"))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == ("error: Matplotlib cannot be imported: Key backend: 'bogus' is not a "
+                             "valid value for backend; unset MPLBACKEND\n")
+    assert os.listdir(tmp_path) == []

@@ -37,25 +37,83 @@ def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, capsys, suffix):
     for a, b in zip(params, expected):
         assert (a == b).asnumpy().all()
     for settings in (saved, whole_saved):
-        assert settings.pop("seconds") > 0
+        for record in (settings, *settings["history"]):
+            assert record.pop("seconds") > 0
     assert saved == whole_saved
     assert (saved["dataset"], saved["epoch"], saved["batch_size"]) == ("glyphs", 3, 64)
     assert f"{saved['test_accuracy']:.4f}" in printed[-2]
 
 
 @pytest.mark.parametrize("options, complaint", [
-    (["--epochs", 1], "its training is in epoch 2, and --epochs is 1"),
-    (["--seed", 1], "seed was 0 and is 1"),
-    (["--batch-size", 32, "--num-hidden", 10], "batch_size was 64 and is 32, num_hidden was 256"),
+    (["--epochs", 1], "has been trained for 2 epochs; ask for at least as many"),
+    (["--seed", 1], "--seed is 1, but {path} was trained with 0"),
+    (["--batch-size", 32], "--batch-size is 32, but {path} was trained with 64"),
+    (["--dataset", "mnist"], "--dataset is mnist, but {path} was trained with glyphs"),
 ])
-def test_resume_refuses_other_settings(tmp_path, capsys, options, complaint):
+def test_resume_refuses_other_settings_by_name(tmp_path, capsys, options, complaint):
     path = tmp_path / "model.npz"
     assert run("--epochs", 2, "--save", path) == 0
     content = path.read_bytes()
-    assert run("--resume", path, "--save", path, *options) == 2
+    assert train_command.main(["--resume", str(path), *map(str, options)]) == 2
     errors = capsys.readouterr().err
-    assert complaint in errors and errors.count("\n") == 1
+    assert complaint.format(path=path) in errors and errors.count("\n") == 1
     assert path.read_bytes() == content
+
+
+def test_resume_takes_what_is_not_given_from_the_saved_run(tmp_path, capsys):
+    path, whole = tmp_path / "model.npz", tmp_path / "whole.npz"
+    options = ["--batch-size", 32, "--num-hidden", 24, "--seed", 5, "--weight-scale", 0.05]
+    assert run("--epochs", 3, "--save", whole, *options) == 0
+    assert run("--epochs", 1, "--save", path, *options) == 0
+    plot = tmp_path / "curves.svg"
+    assert train_command.main(["--resume", str(path), "--epochs", "3", "--plot", str(plot)]) == 0
+    (params, saved), (expected, whole_saved) = checkpoint.load(path), checkpoint.load(whole)
+    assert all((a == b).asnumpy().all() for a, b in zip(params, expected))
+    assert [record["loss"] for record in saved["history"]] == \
+        [record["loss"] for record in whole_saved["history"]]
+    assert saved["epochs"] == 3 and plot.exists()
+    assert f"saved as {path}" in capsys.readouterr().out
+
+
+CRAFTED = {
+    "no history": {}, "an empty one": {"history": []}, "no list": {"history": 3},
+    "another epoch": {"epoch": 1}, "half an epoch": {"epoch": 1.5}, "a word": {"epoch": "x"},
+    "huge": {"epoch": 10**30}, "not finite": {"loss": float("nan")}, "a list": {"loss": [1]},
+    "true": {"test_accuracy": True}, "more": {"extra": 1},
+    "a seed": {"seed": -1}, "no rate": {"learning_rate": "fast"}, "an odd width": {"num_hidden": 7},
+    "a data set": {"dataset": "cifar"}, "batches": {"batch_size": 0.5}, "epochs": {"epochs": 0},
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_resume_refuses_a_crafted_record_in_one_line(tmp_path, capsys, name):
+    path = tmp_path / "model.npz"
+    assert run("--epochs", 1, "--num-hidden", 4, "--save", path) == 0
+    capsys.readouterr()
+    params, saved = checkpoint.load(path)
+    for key in ("mlp_mx", "mxnet"):
+        del saved[key]
+    record, change = saved["history"][0], CRAFTED[name]
+    history = [{**record, **{key: value for key, value in change.items()
+                             if key in record or key == "extra"}}] if change else None
+    settings = {key: value for key, value in change.items() if key not in (*record, "extra")}
+    checkpoint.save(path, params, **{**saved, "history": history, **settings})
+    content = path.read_bytes()
+    assert train_command.main(["--resume", str(path)]) == 2
+    printed, errors = capsys.readouterr()
+    assert errors.startswith("error: ") and errors.count("\n") == 1 and not printed
+    assert path.read_bytes() == content
+
+
+def test_a_fresh_run_says_which_model_it_will_replace(tmp_path, capsys):
+    path = tmp_path / "model.npz"
+    assert run("--epochs", 2, "--save", path) == 0
+    accuracy = checkpoint.load(path)[1]["test_accuracy"]
+    capsys.readouterr()
+    assert run("--epochs", 1, "--save", path) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == (f"{path} will be replaced after the first epoch: a model trained on glyphs for "
+                     f"2 epochs, test accuracy {accuracy:.4f}")
 
 
 def test_resume_of_a_whole_run_comes_to_the_same_end(tmp_path, capsys):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mlp_mx import checkpoint
-from mlp_mx.train import log
+from mlp_mx.train import record
 
 KILLS = int(os.environ.get("MLP_MX_KILLS", 2))
 EPOCHS = 40
@@ -71,6 +71,7 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path, whole, kill):
 @pytest.mark.parametrize("stop", range(KILLS))
 @pytest.mark.parametrize("signum, word", [
     (signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"),
+    (signal.SIGHUP, "terminal closed"),
 ])
 def test_a_stopped_run_saves_and_goes_on_to_the_same_end(tmp_path, whole, signum, word, stop):
     printed, expected, _ = whole
@@ -78,7 +79,8 @@ def test_a_stopped_run_saves_and_goes_on_to_the_same_end(tmp_path, whole, signum
     for _ in range(random.randint(2, 5)):
         process.stdout.readline()
     time.sleep(random.uniform(0, 0.3))
-    for _ in range(random.randint(1, 2)):  # as timeout, for one, sends it twice
+    process.send_signal(signum)
+    if signum == signal.SIGTERM:  # programs such as timeout send it twice
         process.send_signal(signum)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (
@@ -95,12 +97,12 @@ def test_a_run_stopped_before_its_first_batch_leaves_an_older_model(tmp_path):
     process = subprocess.run(
         [sys.executable, "-c",
          "import os, signal, small_run, sys; from mlp_mx import model\n"
-         "from mlp_mx._support import cli; from mlp_mx.data import glyphs\n"
+         "from mlp_mx._support import signals; from mlp_mx.data import glyphs\n"
          "from mlp_mx.train import __main__ as train_command\n"
          "glyphs.load = lambda data_dir, progress: small_run.SPLITS\n"
          "init_params = model.init_params\n"
          "def stop(**options):\n"
-         "    with cli.uninterrupted(): os.kill(os.getpid(), signal.SIGTERM)\n"
+         "    with signals.deferred(): os.kill(os.getpid(), signal.SIGTERM)\n"
          "    return init_params(**options)\n"
          "model.init_params = stop; sys.exit(train_command.main(sys.argv[1:]))",
          "--dataset", "glyphs", "--save", str(tmp_path / "model.npz")],

@@ -93,7 +93,7 @@ def test_fit_from_a_later_epoch_equals_the_whole_run():
     records = list(train.fit(whole, train_data, test_data, epochs=4))
     halves = model.init_params(seed=0)
     list(train.fit(halves, train_data, test_data, epochs=2))
-    resumed = list(train.fit(halves, *loaders(), epochs=4, start=train.Position(2)))
+    resumed = list(train.fit(halves, *loaders(), epochs=4, start_epoch=2))
     assert [record[:4] for record in resumed] == [record[:4] for record in records[2:]]
     for a, b in zip(whole, halves):
         assert (a == b).asnumpy().all()

@@ -1,1 +1,1 @@
-"""What several modules and all commands share: errors, files, progress, signals."""
+"""Shared by modules and commands: command lines, files, progress bars and signals."""

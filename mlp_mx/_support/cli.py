@@ -1,34 +1,17 @@
-"""What the commands share: argument types, one-line errors, exit codes and progress bars."""
+"""What the commands share: argument types, one-line errors and exit codes."""
 
 import argparse
 import contextlib
 import functools
 import math
 import os
-import signal
 import sys
-import threading
-import time
 import warnings
 
-import tqdm
-
+from . import signals
 from .. import Error, InputError
 
-__all__ = [
-    "ArgumentParser", "Stopped", "bar", "check_different", "command", "integer", "number", "path",
-    "steps", "uninterrupted",
-]
-
-SAME = 1  # seconds for which a second signal counts as the first
-MEANINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, put off until a step was done, so that nothing is left half done."""
-
-    position = None
-    """Where to go on, if whoever was at work has said so."""
+__all__ = ["ArgumentParser", "check_different", "command", "integer", "number", "path"]
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -86,106 +69,31 @@ def path(text):
     """Argument type: the name of a file or folder, which may or may not exist."""
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"expected the name of a file or folder, found {text!r}")
+    try:
+        os.path.abspath(text)
+    except FileNotFoundError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: the current folder has been deleted; change to another one"
+        ) from None
     return text
 
 
-def check_different(args, *names):
-    """Raise an `InputError` if a file of one of these options is another one's, too."""
-    files = {}
-    for name in names:
-        value = getattr(args, name)
-        for file in [value] if isinstance(value, str) else value or ():
-            if files.setdefault(os.path.realpath(file), name) != name:
-                raise InputError(f"{file} is to be two different files; name two")
-
-
-def bar(iterable=None, show=True, **options):
-    """A progress bar for a while, on standard error: if it is to be shown, and on a terminal.
+def check_different(args, *options):
+    """Raise an `InputError` if two options name the same file.
 
     Parameters
     ----------
-    iterable : iterable, optional
-    show : bool, default True
-    **options
-        For `tqdm.tqdm`.
+    args : argparse.Namespace
+    *options : str
+        As the user knows them: ``"--show-input"``, or ``"IMAGE"`` for a positional argument.
     """
-    disable = None if show and sys.stderr else True  # None: unless the stream is a terminal
-    return tqdm.tqdm(iterable, leave=False, disable=disable, **options)
-
-
-def steps(iterable, show=True, **options):
-    """Pass on the items of an iterable under a `bar`; Ctrl-C and SIGTERM wait for the next item.
-
-    Raises
-    ------
-    Stopped
-        Between two items, if one of these signals has come.
-    """
-    with uninterrupted():
-        for item in bar(iterable, show, **options):
-            if _Signals.current.received:
-                raise Stopped
-            yield item
-
-
-@contextlib.contextmanager
-def uninterrupted():
-    """Put Ctrl-C and SIGTERM off to the next of `steps`, or to the end; not a second one."""
-    signals = _Signals.current
-    signals.put_off += 1
-    try:
-        yield
-    finally:
-        signals.put_off -= 1
-
-
-class _Signals:
-    """Handles Ctrl-C and SIGTERM alike, for as long as a command runs.
-
-    Python's own handler of Ctrl-C raises an exception wherever the program happens to be. In MXNet
-    that is often a destructor of an array, where exceptions are dropped; so it is put off there.
-    """
-
-    current = None
-
-    def __init__(self):
-        self.received = None
-        self.put_off = 0
-
-    def __enter__(self):
-        self._outer, _Signals.current = _Signals.current, self
-        self._handlers = {}
-        if threading.current_thread() is threading.main_thread():
-            self._handlers = {signum: signal.signal(signum, self._handle) for signum in MEANINGS}
-        return self
-
-    def _handle(self, signum, frame):
-        now = time.monotonic()
-        if not self.received:
-            self._first = now
-        self.received = signum
-        # Programs such as timeout send the first one twice.
-        if now < self._first + SAME and (self.put_off or _is_inside_mxnet(frame)):
-            return
-        raise KeyboardInterrupt
-
-    def __exit__(self, error_type, *_):
-        for signum, handler in self._handlers.items():
-            signal.signal(signum, handler)
-        _Signals.current = self._outer
-        if self.received and error_type is None:
-            raise KeyboardInterrupt
-
-
-_Signals.current = _Signals()  # outside commands, where it receives nothing
-
-
-def _is_inside_mxnet(frame):
-    while frame:
-        if frame.f_globals.get("__name__", "").startswith("mxnet."):
-            return True
-        frame = frame.f_back
-    return False
+    names = {}
+    for option in options:
+        value = getattr(args, option.strip("-").replace("-", "_").lower())
+        for file in [value] if isinstance(value, str) else value or ():
+            other = names.setdefault(os.path.realpath(file), option)
+            if other != option:
+                raise InputError(f"{other} and {option} both name {file}; use different files")
 
 
 def _show_warning(message, *args, **kwargs):
@@ -207,38 +115,50 @@ def _is_lack_of_memory(error):
 def command(main):
     """Turn what ``main(argv=None)`` raises into one line on standard error and an exit code.
 
-    The code is 0 when all went well, 2 for bad input, 1 for what went wrong later, and, as shells
-    have it, 130 for Ctrl-C and 143 for SIGTERM.
-    A `main` that has reported what went wrong itself returns the code.
+    The code is 0 for success, 2 for bad input, 1 for what fails later, and, as in shells, 128 plus
+    the number of the signal that ended the command: 130 for Ctrl-C, 143 for SIGTERM, 129 for
+    SIGHUP. A `main` that has reported a failure itself returns the code.
     """
 
     @functools.wraps(main)
     def run(argv=None):
-        signals = _Signals()
-        if hasattr(sys.stdout, "reconfigure"):  # a file's name may hold anything
+        if hasattr(sys.stdout, "reconfigure"):  # file names may contain anything
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            with signals, warnings.catch_warnings():
-                warnings.showwarning = _show_warning
+            with signals.handled(), _printed_warnings():
                 code = main(argv)
-            if sys.stdout:
-                sys.stdout.flush()
+                if sys.stdout:
+                    sys.stdout.flush()
             return code or 0
-        except Error as error:
-            message, code = f"error: {_one_line(error)}", error.exit_code
-        except KeyboardInterrupt as stop:
-            signum = signals.received or signal.SIGINT
-            message, code = "; ".join(filter(None, [MEANINGS[signum], *stop.args])), 128 + signum
-        except OSError as error:  # most likely standard output is full, or nobody reads it
-            _silence_output()
-            if isinstance(error, BrokenPipeError):  # the reader has seen enough, as `head -1` has
-                return 1
-            message, code = f"error: {_one_line(error)}", 1
-        except Exception as error:
-            if not _is_lack_of_memory(error):
-                raise
-            message, code = "error: there is not enough memory for this on the device", 1
-        print(message, file=sys.stderr)
+        except (Exception, signals.Stopped) as error:
+            message, code = _report(error)
+        if message:
+            print(message, file=sys.stderr)
         return code
 
     return run
+
+
+@contextlib.contextmanager
+def _printed_warnings():
+    """Print warnings in one line each, even if Python's options turn them into errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = _show_warning
+        yield
+
+
+def _report(error):
+    """The line to print and the exit code for an error; one that nobody expected is raised."""
+    if isinstance(error, Error):
+        return f"error: {_one_line(error)}", error.exit_code
+    if isinstance(error, signals.Stopped):
+        return "; ".join(filter(None, [signals.MEANINGS[error.signum], *error.args])), \
+            128 + error.signum
+    if isinstance(error, OSError):  # most likely standard output is full, or nobody reads it
+        _silence_output()
+        is_read = not isinstance(error, BrokenPipeError)  # else the reader stopped, as `head` does
+        return f"error: {_one_line(error)}" if is_read else None, 1
+    if _is_lack_of_memory(error):
+        return "error: there is not enough memory for this on the device", 1
+    raise error

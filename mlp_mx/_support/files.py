@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and files that are read without waiting."""
+"""Write files whole or not at all, and read files without waiting for pipes."""
 
 import contextlib
 import errno
@@ -12,19 +12,19 @@ __all__ = ["WriteError", "check_suffix", "check_writable", "open_regular", "whol
 
 
 class WriteError(Error):
-    """A file could not be written; what was there before is still there."""
+    """A file could not be written; its previous content is unchanged."""
 
 
 @contextlib.contextmanager
 def whole_file(path):
-    """Open a file for writing that takes the place of `path` only once it is complete on the disk.
+    """Open a file for writing that replaces `path` only once it is complete on the disk.
 
-    Whatever ends the writing before, be it an error or a kill, leaves what was at `path`.
+    If writing ends early, by an error or by a kill, `path` keeps its previous content.
 
     Parameters
     ----------
     path : path-like
-        In a folder that exists. A link is followed; an existing file's permissions are kept.
+        In an existing folder. Links are followed; the permissions of an existing file are kept.
 
     Yields
     ------
@@ -33,7 +33,7 @@ def whole_file(path):
     Raises
     ------
     WriteError
-        If the path is a folder, a device or the like, or cannot be written to.
+        If the path is not a regular file, or cannot be written to.
     """
     try:
         with _replacement(os.path.realpath(path)) as file:
@@ -51,7 +51,7 @@ def _replacement(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, mode)  # mkstemp's files are for their owner alone
+        os.chmod(temporary, mode)  # mkstemp's files are readable by their owner alone
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -60,13 +60,13 @@ def _replacement(path):
 
 
 def check_writable(path, *suffixes):
-    """Raise an `InputError` if `whole_file` would fail at its beginning; change nothing.
+    """Raise an `InputError` if `whole_file` could not write to `path`; change nothing.
 
     Parameters
     ----------
     path : path-like
     *suffixes : str
-        Ends that the file's name may have; any, without these.
+        Allowed suffixes of the file name; by default any.
     """
     if suffixes:
         check_suffix(path, *suffixes)
@@ -105,7 +105,7 @@ def _check_regular(path, mode):
 
 
 def open_regular(path):
-    """Open a file for reading, but no pipe and no device, which might never end.
+    """Open a regular file for reading: not a pipe or a device, which might never end.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def open_regular(path):
 
 
 def check_suffix(path, *allowed):
-    """The end of a file's name, in small letters; an `InputError` if it is not one of those."""
+    """The file name's suffix in lower case; raise an `InputError` if it is not allowed."""
     suffix = os.path.splitext(os.fspath(path))[1].lower()
     if suffix not in allowed:
         *others, last = allowed

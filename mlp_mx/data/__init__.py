@@ -1,11 +1,11 @@
-"""The chapter's data: MNIST through gluon, or glyphs, in DataLoaders that gather whole batches."""
+"""The chapter's data: MNIST or glyphs, in gluon DataLoaders."""
 
 import warnings
 
 import numpy as np
 
 from .. import InputError
-from .._support import cli
+from .._support.progress import steps
 from ..runtime.lazy import gluon, mx, nd
 from . import glyphs, mnist
 
@@ -38,32 +38,32 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     Parameters
     ----------
     dataset : {"auto", "mnist", "glyphs"}, default "auto"
-        "mnist" is taken from the data directory, and downloaded to it if it is not there.
-        "glyphs" are digits drawn from fonts, see `mlp_mx.data.glyphs`. "auto" is MNIST if it can be
-        had, else glyphs, with a warning.
+        "mnist" is read from the data directory, and downloaded first if it is missing. "glyphs" are
+        digits drawn from fonts, see `mlp_mx.data.glyphs`. "auto" is MNIST or, if that cannot be
+        downloaded, glyphs with a warning.
     data_dir : path-like, optional
-        Where the data are kept; by default as `mlp_mx.data.mnist.folder` says.
+        Where the data set is kept; for the default, see `mlp_mx.data.mnist.folder`.
     batch_size : int, default 64
     seed : int or None, default 0
-        Of the order of the training examples; None leaves them in their own.
+        Of the order of the training examples; with None they are not shuffled.
     ctx : mxnet.Context, optional
-        Device that the data are loaded to; by default the CPU.
+        Device to load the data to; by default the CPU.
     progress : bool, default False
-        Show a bar on standard error, if that is a terminal, where something takes long.
+        Show bars on standard error, if that is a terminal, for what takes long.
 
     Returns
     -------
     train_data, test_data : ArrayLoader
-        Training data in random order, test data in their own. They yield ``(data, label)``:
-        float32 NDArrays of shape (batch, 28, 28, 1) with values in [0, 1], and of shape (batch,).
+        Only the training data are shuffled. They yield ``(data, label)``: float32 NDArrays of shape
+        (batch, 28, 28, 1) with values in [0, 1], and of shape (batch,).
 
     Raises
     ------
     InputError
-        If the name is none of these, the batch size less than 1, or the data directory no
-        readable folder.
+        If there is no such data set, if the batch size is less than 1, or if the data directory
+        cannot be read.
     mlp_mx.data.mnist.DownloadError
-        If MNIST was asked for, is not there, and cannot be had.
+        If the data set is "mnist", and it is missing and cannot be downloaded.
     """
     if dataset not in DATASETS:
         raise InputError(f"expected a data set {', '.join(map(repr, DATASETS))}, found {dataset!r}")
@@ -73,17 +73,17 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
 
     ctx = ctx or mx.cpu()
     name, halves = _read(dataset, data_dir, progress)
-    # One after the other, so that never both are in memory twice.
+    # One after the other, so that only one of them is in memory twice.
     train_data = ArrayLoader(name, *_transformed(*next(halves), ctx), batch_size, seed)
     test_data = ArrayLoader(name, *_transformed(*next(halves), ctx), batch_size)
     return train_data, test_data
 
 
 def _transformed(images, labels, ctx, chunk=200):
-    """`transform` everything, some at a time, because its float32 temporaries are large."""
+    """`transform` everything, in chunks, because its float32 temporaries are large."""
     data = nd.empty(images.shape, ctx)
     label = nd.empty(labels.shape, ctx)
-    for start in cli.steps(range(0, len(labels), chunk), show=False):
+    for start in steps(range(0, len(labels), chunk), show=False):
         part = slice(start, start + chunk)
         data[part], label[part] = transform(images[part], labels[part])
     data.wait_to_read()  # so that the images can be freed
@@ -91,7 +91,7 @@ def _transformed(images, labels, ctx, chunk=200):
 
 
 def _read(dataset, data_dir, progress):
-    """The data set's name, and an iterator over its halves: uint8 images and labels."""
+    """The data set's name, and an iterator over its training and test sets, in uint8."""
     if dataset != "glyphs":
         try:
             root = str(mnist.fetch(data_dir, progress))
@@ -100,8 +100,8 @@ def _read(dataset, data_dir, progress):
             if dataset == "mnist":
                 raise
             warnings.warn(
-                "THIS IS NOT MNIST, but glyphs, digits drawn from fonts: its figures are not "
-                f"MNIST's, and no published ones compare with them. {error}",
+                "THIS IS NOT MNIST but glyphs, digits drawn from fonts: do not compare accuracies "
+                f"with those for MNIST. {error}",
                 stacklevel=3,
             )
     return "glyphs", (

@@ -1,33 +1,30 @@
-"""Glyphs, the embedded data set: digits drawn from the outlines of Matplotlib's own fonts.
+"""Glyphs: a data set of digits drawn from Matplotlib's fonts, for machines that cannot get MNIST.
 
-For machines without MNIST and without a network. 60 000 training and 10 000 test images of 28 x 28
-grey pixels, white on black, fitted into 20 x 20 and centred by mass as MNIST's are. The test images
-come from other fonts than the training images.
+60 000 training and 10 000 test images of 28 x 28 grey pixels, white on black, fitted into 20 x 20
+and centred by mass as in MNIST. Training and test images come from different fonts.
 
 Each outline becomes a field of signed distances, once. An image looks its pixels up in that field,
-through a random rotation, shear, scale and elastic warp; how near to the outline a pixel lies is
-what makes it white, so that stroke weight and blur are an offset and a factor.
+through a random rotation, shear, scale and elastic warp. The distance of a pixel from the outline
+makes it black or white; stroke weight is an offset to that distance, and blur is a factor.
 """
 
-import gzip
 import io
 import os
-import pathlib
-import struct
 import warnings
 
 import numpy as np
 
 from .. import Error, InputError
-from .._support import cli
+from .._support.drawing import import_matplotlib
 from .._support.files import WriteError, whole_file
+from .._support.progress import steps
 from . import mnist
 
-__all__ = ["contact_sheet", "generate", "load", "write_mnist_files"]
+__all__ = ["generate", "load"]
 
-VERSION = 1  # of the images: to be raised when they change, so that no old ones are read back
+VERSION = 1  # of the images, in the file's name; raise it when they change
 SIZES = {"train": 60000, "test": 10000}
-# Those whose digits have the same outlines in all versions of Matplotlib.
+# Their digits have the same outlines in all versions of Matplotlib.
 FONTS = {
     "train": (
         "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-BoldOblique", "DejaVuSansMono",
@@ -47,7 +44,7 @@ SPACING = 1 / 32  # this far apart, where 1 is the size of the digit
 
 def _outline(font, digit, steps=4):
     """The outline as line segments, shape (num_segments, 2, 2), centred, its longer side 1."""
-    import matplotlib
+    matplotlib = import_matplotlib()
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
@@ -101,14 +98,17 @@ def _outermost(segments, directions=32):
     return points[reach.round(9).argmax(axis=0)]  # rounded, so that ties are ties on any machine
 
 
-def _spread(points=4):
-    """Weights that spread `points` control values smoothly over the box, shape (BOX, points)."""
+def _smooth_weights(points=4):
+    """Weights that interpolate `points` control values over the box, shape (BOX, points)."""
     distance = abs(np.linspace(0, points - 1, BOX)[:, None] - np.arange(points))
     return np.where(distance < 1, (1 + 2 * distance) * (1 - distance) ** 2, 0)
 
 
-class _Press:
-    """Prints random variations of the digits of some fonts."""
+class _Renderer:
+    """Draws random variations of the digits of some fonts.
+
+    Its methods handle n images at once: what is one number per image has the shape (n, 1, 1).
+    """
 
     def __init__(self, fonts):
         outlines = [_outline(font, digit) for font in fonts for digit in range(10)]
@@ -117,9 +117,9 @@ class _Press:
         self._half_stroke = -fields.min(axis=(1, 2))  # of the widest stroke
         self._outermost = np.stack([_outermost(outline) for outline in outlines])
         self._num_fonts = len(fonts)
-        self._spread = _spread()
+        self._smooth_weights = _smooth_weights()
 
-    def print(self, label, random):
+    def render(self, label, random):
         """Draw one image for each label.
 
         Parameters
@@ -132,62 +132,69 @@ class _Press:
         ndarray of uint8, shape (n, 28, 28)
         """
         n = len(label)
-        glyph = random.randint(self._num_fonts, size=n) * 10 + label
-        # Pixels by which the strokes are widened, over which they fade, and are roughened.
-        pen = random.uniform(1.0, 2.0, n) - BOX * self._half_stroke[glyph]
-        weight = np.clip(pen, -0.3, 1.0)
-        blur = random.uniform(1.0, 2.0, n)
-        grain = np.frombuffer(random.bytes(n * BOX * BOX), np.uint8).reshape(n, BOX, BOX)
-        rough = _each(random.uniform(0, 0.8, n)) * (grain / 255 - 0.5)
-        # From glyph to page: slant and turn it, then fit what the strokes will touch into the box.
+        glyph = (random.randint(self._num_fonts, size=n) * 10 + label)[:, None, None]
+        weight, blur, roughness = self._strokes(glyph, random)
         (a, b), (c, d) = _slant(random, n)
-        x, y = np.moveaxis(self._outermost[glyph], 2, 0)
-        x, y = _each(a, 2) * x + _each(b, 2) * y, _each(c, 2) * x + _each(d, 2) * y
-        size = np.maximum(np.ptp(x, axis=1), np.ptp(y, axis=1))
-        scale = (BOX - 1 - 2 * weight - blur) / size
+        # From glyph to page, where everything that the strokes will touch must fit into the box.
+        x, y = np.moveaxis(self._outermost[glyph[:, 0]], 3, 0)
+        (x, width), (y, height) = _middle_and_size(a * x + b * y), _middle_and_size(c * x + d * y)
+        scale = (BOX - 1 - 2 * weight - blur) / np.maximum(width, height)
         # And back, for each pixel of the box.
         page_x, page_y = self._bent_grid(random, n)
-        page_x = page_x / _each(scale) + _each(x.max(axis=1) + x.min(axis=1)) / 2
-        page_y = page_y / _each(scale) + _each(y.max(axis=1) + y.min(axis=1)) / 2
-        a, b, c, d = (_each(entry / (a * d - b * c)) for entry in (a, b, c, d))
-        distance = self._look_up(glyph, d * page_x - b * page_y, a * page_y - c * page_x)
-        white = 0.5 + (_each(weight) + rough - distance * _each(scale)) / _each(blur)
+        page_x, page_y = page_x / scale + x, page_y / scale + y
+        a, b, c, d = (entry / (a * d - b * c) for entry in (a, b, c, d))
+        distance = self._distances(glyph, d * page_x - b * page_y, a * page_y - c * page_x)
+        white = 0.5 + (weight + roughness - distance * scale) / blur
         return _centred(np.floor(255 * np.clip(white, 0, 1) + 0.5).astype(np.uint8))
+
+    def _strokes(self, glyph, random):
+        """Pixels by which strokes are widened, over which they fade, and by which they are rough.
+
+        The last one has shape (n, BOX, BOX).
+        """
+        n = len(glyph)
+        pen = random.uniform(1.0, 2.0, glyph.shape) - BOX * self._half_stroke[glyph]
+        blur = random.uniform(1.0, 2.0, glyph.shape)
+        grain = np.frombuffer(random.bytes(n * BOX * BOX), np.uint8).reshape(n, BOX, BOX)
+        roughness = random.uniform(0, 0.8, glyph.shape) * (grain / 255 - 0.5)
+        return np.clip(pen, -0.3, 1.0), blur, roughness
 
     def _bent_grid(self, random, n):
         """Pixel centres of the box, elastically displaced: x and y, each shape (n, BOX, BOX)."""
-        bend = self._spread @ random.uniform(-1.8, 1.8, (n, 2, 4, 4)) @ self._spread.T
+        weights = self._smooth_weights
+        bend = weights @ random.uniform(-1.8, 1.8, (n, 2, 4, 4)) @ weights.T
         axis = np.arange(BOX) - (BOX - 1) / 2
         return axis + bend[:, 0], -axis[:, None] + bend[:, 1]
 
-    def _look_up(self, glyph, x, y):
+    def _distances(self, glyph, x, y):
         """Interpolate the distance fields at points (x, y), each shape (n, BOX, BOX)."""
         x = np.clip(x / SPACING + GRID // 2, 0, GRID - 1.001)
         y = np.clip(y / SPACING + GRID // 2, 0, GRID - 1.001)
         column, row = x.astype(np.int32), y.astype(np.int32)
         x -= column
         y -= row
-        at = (_each(glyph) * GRID + row) * GRID + column
+        at = (glyph * GRID + row) * GRID + column
         below = self._fields[at] * (1 - x) + self._fields[at + 1] * x
         above = self._fields[at + GRID] * (1 - x) + self._fields[at + GRID + 1] * x
         return below * (1 - y) + above * y
 
 
-def _each(values, dimensions=3):
-    """Give one value an image the shape to be combined with what has more dimensions."""
-    return values.reshape(-1, *[1] * (dimensions - 1))
-
-
 def _slant(random, n):
-    """Random matrices that stretch, shear and rotate, as four entries of shape (n,)."""
-    angle, shear = random.uniform(-0.35, 0.35, (2, n))
-    stretch = random.uniform(0.75, 1.3, n)
+    """Random matrices that stretch, shear and rotate, as four entries of shape (n, 1, 1)."""
+    angle, shear = random.uniform(-0.35, 0.35, (2, n, 1, 1))
+    stretch = random.uniform(0.75, 1.3, (n, 1, 1))
     cos, sin = np.cos(angle), np.sin(angle)
     return (cos * stretch, cos * shear - sin), (sin * stretch, sin * shear + cos)
 
 
+def _middle_and_size(values):
+    """Of the coordinates along the last axis."""
+    low, high = values.min(axis=2, keepdims=True), values.max(axis=2, keepdims=True)
+    return (high + low) / 2, high - low
+
+
 def _centred(boxes):
-    """Paste each box into an image so that its centre of mass lies in the middle, as MNIST's."""
+    """Paste each box into an image with its centre of mass in the middle, as in MNIST."""
     axis = np.arange(BOX)
 
     def places(mass):
@@ -198,7 +205,8 @@ def _centred(boxes):
     rows, columns = places(boxes.sum(axis=2)), places(boxes.sum(axis=1))
     # With a margin all around, because an empty edge of the box may lie outside of the image.
     images = np.zeros((len(boxes), SIDE + 2 * BOX, SIDE + 2 * BOX), np.uint8)
-    images[_each(np.arange(len(boxes))), rows[:, :, None], columns[:, None, :]] = boxes
+    number = np.arange(len(boxes))[:, None, None]
+    images[number, rows[:, :, None], columns[:, None, :]] = boxes
     return images[:, BOX:-BOX, BOX:-BOX]
 
 
@@ -209,7 +217,7 @@ def generate(split="train", num_examples=None, progress=False):
     ----------
     split : {"train", "test"}, default "train"
     num_examples : int, optional
-        Draw only the first so many; by default 60 000 or 10 000.
+        Draw only this many; by default 60 000 or 10 000.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
 
@@ -218,36 +226,35 @@ def generate(split="train", num_examples=None, progress=False):
     images : ndarray of uint8, shape (num_examples, 28, 28)
         0 is black, 255 is white.
     labels : ndarray of uint8, shape (num_examples,)
-        In random order; among each 500, each digit as often as any other.
+        In random order; each 500 contain every digit 50 times.
 
     Notes
     -----
     The images are the same on every machine. They are computed in float64 and rounded to uint8 at
-    the end; a difference of a few units in the last place, such as another library's sine may make,
-    changes a pixel with a probability of about 1e-13.
+    the end: a difference of a few units in the last place, as between two libraries' sines, changes
+    a pixel with a probability of about 1e-13.
     """
     if split not in SIZES:
         raise InputError(f"expected a split {' or '.join(map(repr, SIZES))}, found {split!r}")
     num_examples = SIZES[split] if num_examples is None else num_examples
-    press = _Press(FONTS[split])
+    renderer = _Renderer(FONTS[split])
     num_chunks = -(-num_examples // CHUNK)
     images = np.empty((num_chunks, CHUNK, SIDE, SIDE), np.uint8)
     labels = np.empty((num_chunks, CHUNK), np.uint8)
-    for chunk in cli.steps(range(num_chunks), progress, desc=f"drawing glyphs ({split})"):
+    for chunk in steps(range(num_chunks), progress, desc=f"drawing glyphs ({split})"):
         random = np.random.RandomState([list(SIZES).index(split), chunk])
         labels[chunk] = random.permutation(np.arange(CHUNK) % 10)
-        images[chunk] = press.print(labels[chunk], random)
+        images[chunk] = renderer.render(labels[chunk], random)
     return images.reshape(-1, SIDE, SIDE)[:num_examples], labels.ravel()[:num_examples]
 
 
 def load(data_dir=None, progress=False):
-    """Load the data set from the data directory; the first time, draw it and keep it there.
+    """Load the data set from the data directory; the first time, draw it and save it there.
 
     Parameters
     ----------
     data_dir : path-like, optional
-        See `mlp_mx.data.mnist.folder`. Where it cannot be written to, nothing is kept, with a
-        warning.
+        See `mlp_mx.data.mnist.folder`. If it cannot be written to, there is a warning.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
 
@@ -259,11 +266,11 @@ def load(data_dir=None, progress=False):
     Raises
     ------
     InputError
-        If the data directory is something else than a folder.
+        If the data directory is not a folder.
     """
     folder = mnist.folder(data_dir)
     if os.path.exists(folder) and not os.path.isdir(folder):
-        raise InputError(f"{folder} is not a folder; name another one with --data-dir")
+        raise InputError(f"{folder} is not a folder; choose another path with --data-dir")
     path = folder / f"glyphs-{VERSION}.npz"
     try:
         return _read(path)
@@ -278,8 +285,8 @@ def load(data_dir=None, progress=False):
             file.write(archive.getbuffer())
     except (OSError, WriteError) as error:
         reason = getattr(error, "strerror", None) or error
-        warnings.warn(f"glyphs cannot be kept in {folder} ({reason}), and will be drawn anew each "
-                      "time", stacklevel=2)
+        warnings.warn(f"glyphs cannot be saved in {folder} ({reason}); they will be drawn again "
+                      "next time", stacklevel=2)
     return splits["train"], splits["test"]
 
 
@@ -291,58 +298,3 @@ def _read(path):
         if (images.shape, labels.shape) != ((size, SIDE, SIDE), (size,)):
             raise ValueError("not the shapes of this data set")
     return splits
-
-
-def contact_sheet(images, labels):
-    """Lay out the first twenty images of each digit, one digit a row.
-
-    Parameters
-    ----------
-    images : ndarray of uint8, shape (n, 28, 28)
-    labels : ndarray of uint8, shape (n,)
-        At least twenty of each digit.
-
-    Returns
-    -------
-    ndarray of uint8, shape (560, 1120)
-        Two by two pixels for one.
-    """
-    rows = [np.hstack(images[labels == digit][:20]) for digit in range(10)]
-    return np.vstack(rows).repeat(2, axis=0).repeat(2, axis=1)
-
-
-def write_mnist_files(folder, splits):
-    """Write the data set as four files in MNIST's format, under MNIST's names.
-
-    Parameters
-    ----------
-    folder : path-like
-        Made if need be. No other file than these is overwritten.
-    splits
-        What `load` returns.
-
-    Raises
-    ------
-    InputError
-        If a file has one of the names and other content, or the folder cannot be made or read.
-    mlp_mx._support.files.WriteError
-        If a file cannot be written.
-    """
-    folder = pathlib.Path(folder).expanduser()
-    contents = [_mnist_format(array) for split in splits for array in split]
-    paths = [folder / name for name in mnist.FILES]  # in the same order
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, content in zip(paths, contents):
-            if path.exists() and path.read_bytes() != content:
-                raise InputError(f"{path} exists, and may be MNIST's own; name another folder")
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written to: {error.strerror}") from error
-    for path, content in zip(paths, contents):
-        with whole_file(path) as file:
-            file.write(content)
-
-
-def _mnist_format(array):
-    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)  # 8 stands for uint8
-    return gzip.compress(header + array.tobytes(), compresslevel=6, mtime=0)

@@ -1,4 +1,4 @@
-"""A gluon DataLoader over arrays in memory, which gathers whole batches."""
+"""A gluon DataLoader over arrays in memory, a whole batch at a time."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ __all__ = ["ArrayLoader"]
 
 
 class ArrayLoader(gluon.data.DataLoader):
-    """A gluon DataLoader over arrays in memory, which gathers each batch at once.
+    """A gluon DataLoader over arrays in memory, which takes each batch in one operation.
 
     The chapter's loader transforms and stacks one image at a time, which takes longer than
     training does. Its batches are the same: ``(data, label)``, the last one possibly smaller.
@@ -16,14 +16,14 @@ class ArrayLoader(gluon.data.DataLoader):
     Parameters
     ----------
     name : str
-        The data set's name, for whoever prints results.
+        The data set's name, to be printed with results.
     data : NDArray, float32, shape (num_examples, …)
     label : NDArray, float32, shape (num_examples,)
     batch_size : int
         1 or more.
     seed : int, optional
-        Shuffle: each epoch's order then depends on this seed and on the epoch's number, which
-        `set_epoch` sets, and on nothing else. By default examples come in their own order.
+        Shuffle: the order then depends only on this seed and on the epoch's number, which
+        `set_epoch` sets. By default examples are not shuffled.
 
     Attributes
     ----------
@@ -44,11 +44,11 @@ class ArrayLoader(gluon.data.DataLoader):
         )
 
     def set_epoch(self, epoch):
-        """Choose the order of the passes to come; without a seed, they are all alike."""
+        """Set the number of the epoch, on which the order of the examples depends."""
         self._batch_sampler.epoch = epoch
 
     def in_order(self, batch_size):
-        """Yield ``(data, label)`` in the examples' own order, without copying them."""
+        """Yield ``(data, label)`` without shuffling and without copying."""
         for start in range(0, self.num_examples, batch_size):
             yield self.data[start:start + batch_size], self.label[start:start + batch_size]
 

@@ -1,17 +1,15 @@
-"""The four MNIST files: their names and digests, the mirrors, and where they are kept."""
+"""The four MNIST files: their names and digests, the mirrors, and the folder they are kept in."""
 
-import collections
 import contextlib
 import gzip
 import hashlib
 import os
 import pathlib
-import threading
 import time
 import zlib
 
 from .. import Error, InputError
-from .._support import cli
+from .._support.progress import bar
 
 __all__ = ["DownloadError", "FILES", "MIRRORS", "fetch", "folder", "status"]
 
@@ -28,13 +26,14 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://raw.githubusercontent.com/fgnt/mnist/master/",
 )
-SECONDS_TO_ANSWER = 8  # of silence, after which a mirror counts as dead
+SECONDS_TO_CONNECT = 2  # to each address of a mirror, of which there may be eight
+SECONDS_TO_ANSWER = 8  # of silence, after which a mirror has failed
 SECONDS_TO_FAIL = 10  # of failed attempts at one file, after which no new one is made
 ATTEMPTS = 5  # at one file, for each mirror
 
 
 class DownloadError(Error):
-    """The files are not there and could not be fetched."""
+    """The files are missing and could not be downloaded."""
 
 
 def folder(data_dir=None):
@@ -43,13 +42,13 @@ def folder(data_dir=None):
     Parameters
     ----------
     data_dir : path-like, optional
-        Used as it is. By default the environment says it: ``$MLP_MX_DATA``, else
-        ``$MXNET_HOME/datasets/mnist``, else ``~/.mxnet/datasets/mnist``.
+        By default ``$MLP_MX_DATA``, or else ``$MXNET_HOME/datasets/mnist``, or else
+        ``~/.mxnet/datasets/mnist``.
 
     Returns
     -------
     pathlib.Path
-        Absolute, and not necessarily that of an existing folder.
+        Absolute; the folder may not exist.
     """
     chosen = data_dir or os.environ.get("MLP_MX_DATA")
     home = os.environ.get("MXNET_HOME") or "~/.mxnet"
@@ -58,7 +57,7 @@ def folder(data_dir=None):
 
 
 def status(path):
-    """Look at the four files in a folder, without changing anything.
+    """Verify the four files in a folder.
 
     Returns
     -------
@@ -78,8 +77,8 @@ def _file_status(path, digest):
     return "verified" if found == digest else "wrong SHA-256"
 
 
-def _is_whole(path):
-    """Whether a gzip file is undamaged, and so may be another data set's, which nobody gave up."""
+def _is_intact(path):
+    """Whether a gzip file is undamaged: if not MNIST's, it is another data set, to be kept."""
     try:
         with gzip.open(path) as file:
             while file.read(1 << 20):
@@ -90,11 +89,11 @@ def _is_whole(path):
 
 
 def fetch(data_dir=None, progress=False):
-    """Make sure that the four MNIST files are there, and are the right ones.
+    """Make sure that the four MNIST files are there, and download them if they are not.
 
-    Files that are there and right are left alone, and the folder may then be read-only. Missing
-    and damaged ones are downloaded, from the mirror at the URL in ``$MLP_MX_MIRROR`` first if that
-    is set; each takes its name only once its SHA-256 is right, so several processes may do this at
+    Files with the right SHA-256 are left alone, so the folder may be read-only. Missing and damaged
+    files are downloaded, from the mirror at the URL in ``$MLP_MX_MIRROR`` first if that is set. A
+    file gets its name only after its SHA-256 has been verified, so several processes may do this at
     once.
 
     Parameters
@@ -112,38 +111,24 @@ def fetch(data_dir=None, progress=False):
     Raises
     ------
     DownloadError
-        If a file could not be had from any mirror (without a network, after 10 seconds or less),
-        or not be written to the folder.
+        If no mirror delivers a file (after 25 seconds or less), or the folder cannot be written to.
     InputError
-        If the folder cannot be read, if a file in it is whole and another than MNIST's, or if the
-        mirror's URL is none.
+        If the folder cannot be read, if it contains an intact file of another data set under one of
+        the names, or if ``$MLP_MX_MIRROR`` is not a URL.
     """
     path = folder(data_dir)
     wanted = {name: state for name, state in status(path).items() if state != "verified"}
     for name, state in wanted.items():
         if state.startswith("unreadable"):
-            raise InputError(f"{path / name} is {state}; mend that, or use --data-dir")
-        if state == "wrong SHA-256" and _is_whole(path / name):
-            raise InputError(f"{path / name} is whole, but not MNIST's ({state}); move it away, or "
-                             "name another folder with --data-dir or MLP_MX_DATA")
-    if wanted:
-        _download(wanted, path, progress)
+            raise InputError(f"{path / name} is {state}; make it readable, or choose another "
+                             "folder with --data-dir or MLP_MX_DATA")
+        if state == "wrong SHA-256" and _is_intact(path / name):
+            raise InputError(f"{path / name} is intact but not MNIST's ({state}); move it away, or "
+                             "choose another folder with --data-dir or MLP_MX_DATA")
+    mirrors = _mirrors() if wanted else ()
+    for name, state in wanted.items():
+        mirrors = _download(name, state, path, mirrors, progress)
     return path
-
-
-def _download(wanted, path, progress):
-    mirrors = _mirrors()
-    problems = _silent_mirrors(mirrors, next(iter(wanted)))
-    answering = collections.deque(mirror for mirror in mirrors if mirror not in problems)
-    try:
-        for name, state in wanted.items():
-            _download_file(name, state, path, answering, problems, progress)
-    except OSError as error:
-        raise DownloadError(
-            f"{path} lacks MNIST, and cannot be written to "
-            f"({error.strerror or 'permission denied'}); "
-            "name another folder with --data-dir or MLP_MX_DATA"
-        ) from error
 
 
 def _mirrors():
@@ -156,58 +141,30 @@ def _mirrors():
     return tuple(dict.fromkeys((own.rstrip("/") + "/", *MIRRORS)))  # it may be one of these
 
 
-def _silent_mirrors(mirrors, name):
-    """Ask all mirrors at once, and wait for `SECONDS_TO_ANSWER` in all.
-
-    Without a network, each name look-up and each address of each mirror may take its own
-    time-out, one after the other, and nothing but a thread can be left behind in that.
-
-    Returns
-    -------
-    dict of str to str
-        For each mirror that does not answer, what is wrong. Any HTTP status is an answer.
-    """
+def _download(name, state, path, mirrors, progress):
+    """Try the mirrors in turn; return them with the one that delivered the file in front."""
     import requests
 
-    problems = dict.fromkeys(mirrors, f"no answer in {SECONDS_TO_ANSWER} s")
-
-    def ask(mirror):
-        try:
-            requests.head(mirror + name, timeout=SECONDS_TO_ANSWER).close()
-            del problems[mirror]
-        except Exception as error:  # a thread has nobody else to tell
-            problems[mirror] = _reason(error)
-
-    threads = [threading.Thread(target=ask, args=(mirror,), daemon=True) for mirror in mirrors]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + SECONDS_TO_ANSWER
-    for thread in threads:
-        thread.join(max(0, deadline - time.monotonic()))
-    return dict(problems)
-
-
-def _download_file(name, state, path, mirrors, problems, progress):
-    """Try the mirrors in turn until one delivers; that one stays in front for the next file."""
-    import requests
-
-    deadline = time.monotonic() + SECONDS_TO_FAIL
+    deadline, problems = time.monotonic() + SECONDS_TO_FAIL, {}
     for _ in range(ATTEMPTS * len(mirrors)):
-        if not mirrors or time.monotonic() > deadline:
-            break
         try:
-            return _retrieve(mirrors[0], name, path, progress)
-        except (requests.RequestException, ValueError) as error:  # ValueError: wrong SHA-256
+            _retrieve(mirrors[0], name, path, progress)
+            return mirrors
+        except (requests.RequestException, ValueError) as error:
             problems[mirrors[0]] = _reason(error)
-            if _is_final(error):
-                mirrors.popleft()
-            else:
-                mirrors.rotate(-1)
+        except OSError as error:
+            raise DownloadError(
+                f"MNIST cannot be downloaded to {path}: {error.strerror or 'permission denied'}; "
+                "choose another folder with --data-dir or MLP_MX_DATA"
+            ) from error
+        mirrors = (*mirrors[1:], mirrors[0])
+        if time.monotonic() > deadline:
+            break
     tried = "; ".join(f"{mirror} {problem}" for mirror, problem in problems.items())
     raise DownloadError(
-        f"{name} ({state}) could not be downloaded to {path}: {tried}. Put {', '.join(FILES)} there, "
-        "or name their folder with --data-dir or MLP_MX_DATA, "
-        "or name the URL of a folder that has them with MLP_MX_MIRROR"
+        f"{name} ({state}) could not be downloaded to {path}: {tried}. Put {', '.join(FILES)} "
+        "there, or name their folder with --data-dir or MLP_MX_DATA, or the URL of a mirror with "
+        "MLP_MX_MIRROR"
     )
 
 
@@ -217,21 +174,15 @@ def _retrieve(mirror, name, path, progress):
 
     pooch.get_logger().setLevel("WARNING")  # the bar says what it would say
     # A total of 1 until pooch knows it, because it takes a bar without a total for none at all.
-    with cli.bar(show=progress, desc=name, total=1, unit="B", unit_scale=True) as bar:
+    with bar(show=progress, desc=name, total=1, unit="B", unit_scale=True) as shown:
         downloader = pooch.HTTPDownloader(
-            progressbar=bar,
-            timeout=SECONDS_TO_ANSWER,
+            progressbar=shown,
+            timeout=(SECONDS_TO_CONNECT, SECONDS_TO_ANSWER),
             headers={"Accept-Encoding": "identity"},  # else requests might unzip the file
         )
         pooch.retrieve(mirror + name, f"sha256:{FILES[name]}", name, path, downloader=downloader)
     with contextlib.suppress(PermissionError):  # another user's process was first
-        os.chmod(path / name, 0o644)  # pooch's temporary files are for their owner alone
-
-
-def _is_final(error):
-    """Whether asking the same mirror again is of no use, as after 403 and 404."""
-    response = getattr(error, "response", None)
-    return response is not None and 400 <= response.status_code < 500
+        os.chmod(path / name, 0o644)  # pooch's temporary files are readable by their owner alone
 
 
 def _reason(error):
@@ -240,12 +191,12 @@ def _reason(error):
 
     if isinstance(error, requests.HTTPError):
         return f"answered {error.response.status_code}"
+    if isinstance(error, ValueError) and not isinstance(error, requests.RequestException):
+        return "sent a file with the wrong SHA-256"
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection in {SECONDS_TO_CONNECT} s"
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return f"no answer in {SECONDS_TO_ANSWER} s"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "cut the connection"
-    if isinstance(error, requests.RequestException):
-        return "could not be reached"
-    if isinstance(error, ValueError):
-        return "sent a file with the wrong SHA-256"
-    return f"failed ({type(error).__name__})"
+        return "closed the connection"
+    return "could not be reached"

@@ -1,54 +1,55 @@
-"""ONNX: a trained network for whatever runs it, and ``python -m mlp_mx.export``."""
+"""Export the chapter's network as an ONNX model, and ``python -m mlp_mx.export``."""
 
 import json
 
-import numpy as np
-
-from .. import Error, InputError, __version__, checkpoint
+from .. import Error, InputError, __version__
 
 __all__ = ["to_onnx"]
 
-# Those of ONNX 1.6, of 2019: programs refuse a file with newer ones than they know.
+# Of ONNX 1.6 (2019): programs refuse files with newer versions than they know.
 OPSET, IR_VERSION = 11, 6
+NAMES = ("W1", "b1", "W2", "b2", "W3", "b3")
 
 
 def to_onnx(params, metadata=None, flat=False, uint8=False, softmax=False):
     """Build the ONNX model that computes `mlp_mx.model.net`, for batches of any size.
 
-    Its input is called ``images``, its output ``logits`` or ``probabilities``.
+    Its input is ``images``, its output ``logits`` or ``probabilities``.
 
     Parameters
     ----------
     params : list of NDArray
-        ``[W1, b1, W2, b2, W3, b3]``, as `mlp_mx.checkpoint.load` returns them.
+        ``[W1, b1, W2, b2, W3, b3]``, of any sizes, as `mlp_mx.checkpoint.load` returns them.
     metadata : dict, optional
-        What that returns beside them. Each value becomes a string in the model's metadata: itself
-        if it is one, or else its JSON.
+        To write to the model's metadata. Values that are not strings are written as JSON.
     flat : bool, default False
-        The input's shape is (batch, num_inputs), and not (batch, 28, 28, 1).
+        The input has shape (batch, num_inputs) instead of (batch, 28, 28, 1).
     uint8 : bool, default False
-        The input is uint8, pixels from 0 to 255, and the model divides them by 255. By default it
-        is float32, pixels from 0 to 1.
+        The input is uint8, pixels from 0 to 255, instead of float32, pixels from 0 to 1.
     softmax : bool, default False
-        The output is probabilities, and not logits.
+        The output is probabilities instead of logits.
 
     Returns
     -------
     onnx.ModelProto
-        Which ONNX's own checker has passed.
+        Checked by ONNX's own checker.
 
     Raises
     ------
     InputError
-        If the network is not one of 28 x 28 images, and the input not flat.
+        If the network does not have two hidden layers, or its input is neither 28 x 28 images nor
+        flat.
     Error
         If the ``onnx`` package cannot be imported.
     """
+    if len(params) != len(NAMES):
+        raise InputError("only the chapter's network can be exported: expected two hidden layers, "
+                         f"found {len(params) // 2 - 1}")
     onnx = _import_onnx()
     num_inputs, num_outputs = params[0].shape[0], params[-1].shape[0]
     if not flat and num_inputs != 28 * 28:
-        raise InputError(f"the network has {num_inputs} inputs, which are not 28 x 28 images; "
-                         "use --flat")
+        raise InputError("expected a network with 784 inputs (28 x 28 images), "
+                         f"found {num_inputs}; use --flat")
     metadata = {_text(name): _text(value) for name, value in (metadata or {}).items()}
     graph = onnx.helper.make_graph(
         _nodes(onnx, flat, uint8, softmax),
@@ -84,7 +85,7 @@ def _import_onnx():
 
 
 def _nodes(onnx, flat, uint8, softmax):
-    """The operations, each on the result of the one before it."""
+    """The operations, each applied to the result of the previous one."""
     steps = [("Gemm", "W1", "b1"), ("Relu",), ("Gemm", "W2", "b2"), ("Relu",), ("Gemm", "W3", "b3")]
     if not flat:
         steps.insert(0, ("Flatten",))
@@ -102,11 +103,12 @@ def _nodes(onnx, flat, uint8, softmax):
 
 
 def _constants(onnx, params, uint8):
-    arrays = {name: param.asnumpy() for name, param in zip(checkpoint.names(len(params)), params)}
+    import numpy as np  # here, because --help does not need it
+
+    arrays = {name: param.asnumpy() for name, param in zip(NAMES, params)}
     if uint8:
-        arrays["white"] = np.float32(255)
-    return [onnx.numpy_helper.from_array(np.asarray(array), name)
-            for name, array in arrays.items()]
+        arrays["white"] = np.array(255, np.float32)
+    return [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
 
 
 def _text(value):

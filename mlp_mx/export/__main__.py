@@ -3,22 +3,8 @@
 import sys
 
 from . import to_onnx
-from .. import checkpoint
 from .._support import cli
 from .._support.files import check_writable, whole_file
-
-
-@cli.command
-def main(argv=None):
-    """Write a saved network as an ONNX file."""
-    args = _parser().parse_args(argv)
-    cli.check_different(args, "model", "output")
-    check_writable(args.output, ".onnx")
-    params, metadata = checkpoint.load(args.model)
-    model = to_onnx(params, metadata, args.flat, args.uint8, args.softmax)
-    with whole_file(args.output) as file:
-        file.write(model.SerializeToString(deterministic=True))
-    print(f"{args.output}: {model.doc_string}")
 
 
 def _parser():
@@ -26,14 +12,29 @@ def _parser():
         prog="python -m mlp_mx.export", description="Write a saved network as an ONNX file.",
     )
     add = parser.add_argument
-    add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
-    add("output", type=cli.path, metavar="OUT", help="file to write, .onnx")
+    add("model", type=cli.path, metavar="MODEL", help="saved network, .npz or .params")
+    add("out", type=cli.path, metavar="OUT", help="file to write, .onnx")
     add("--flat", action="store_true",
         help="take images of shape (batch, 784) instead of (batch, 28, 28, 1)")
     add("--uint8", action="store_true",
         help="take pixels from 0 to 255 as uint8 instead of from 0 to 1 as float32")
-    add("--softmax", action="store_true", help="give probabilities instead of logits")
+    add("--softmax", action="store_true", help="output probabilities instead of logits")
     return parser
+
+
+@cli.command
+def main(argv=None):
+    """Write a saved network as an ONNX file."""
+    args = _parser().parse_args(argv)
+    cli.check_different(args, "MODEL", "OUT")
+    check_writable(args.out, ".onnx")
+    from .. import checkpoint  # here, because --help does not need NumPy
+
+    params, metadata = checkpoint.load(args.model)
+    model = to_onnx(params, metadata, args.flat, args.uint8, args.softmax)
+    with whole_file(args.out) as file:
+        file.write(model.SerializeToString(deterministic=True))
+    print(f"{args.out}: {model.doc_string}")
 
 
 if __name__ == "__main__":

@@ -2,43 +2,53 @@
 
 import argparse
 import ipaddress
+import os
 import re
+import socket
 import sys
 
-from . import CLUSTERS, cluster_job, local_job
+from . import LOOPBACK, Job, become, local_job, ssh_job
 from .. import InputError
 from .._support import cli
 from .._support.files import open_regular
 
+# Variables that say which of how many processes one is: Open MPI's, MPICH's and Slurm's.
+STARTERS = {
+    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMI_RANK": "PMI_SIZE",
+    "SLURM_PROCID": "SLURM_STEP_NUM_TASKS", "PMIX_RANK": "",
+}
 
-def _ip_address(text):
+
+def _address(text):
+    host, colon, port = text.partition(":")
     try:
-        return str(ipaddress.IPv4Address(text))
+        if colon and int(port) not in range(1, 2**16):
+            raise ValueError
+        return str(ipaddress.IPv4Address(host)), int(port or 0)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected an address such as 192.168.0.1, found {text!r}"
+            f"expected an address such as 192.168.0.1:9100, found {text!r}"
         ) from None
 
 
 def _parser():
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx.launch",
-        description="Run a command as the workers, the servers and the scheduler of a job, on this "
-        "machine by default. They have no authentication: use a network of your own.",
+        description="Run a command as the workers of a job, with servers and a scheduler: on this "
+        "machine, on others by ssh, or in the processes that mpirun or srun has started. These "
+        "have no authentication: use a private network.",
     )
     add = parser.add_argument
-    add("-n", "--num-workers", type=cli.integer(1, 1000), required=True, metavar="N",
-        help="processes that train")
+    add("-n", "--num-workers", type=cli.integer(1, 1000), metavar="N",
+        help="processes that run the command; by mpirun or srun, all that are left")
     add("-s", "--num-servers", type=cli.integer(1, 1000), default=1, metavar="N",
-        help="processes that sum up what the workers tell")
-    add("--hosts", type=cli.path, metavar="FILE", help="machines to use, by ssh, one in each line, "
-        "host or host:port; with --cluster mpi, mpirun's host file")
-    add("--cluster", choices=[name for name in CLUSTERS if name != "ssh"],
-        help="let a cluster choose the machines")
-    add("--address", type=_ip_address, metavar="IP", help="where other machines reach this one, "
-        "with --hosts or --cluster; by default where its name leads")
-    add("command", nargs="+", metavar="COMMAND",
-        help="after --: what to run, for all processes alike")
+        help="processes that sum gradients")
+    add("--hosts", type=cli.path, metavar="FILE", help="machines to use by ssh, one per line")
+    add("--python", type=cli.path, metavar="PATH",
+        help="Python on the hosts (default: the path of this one)")
+    add("--address", type=_address, metavar="IP[:PORT]", help="where the scheduler listens: this "
+        "machine with --hosts, the first process's with mpirun or srun")
+    add("command", nargs="+", metavar="COMMAND", help="after --: what to run")
     return parser
 
 
@@ -46,32 +56,68 @@ def _parser():
 def main(argv=None):
     """Run a job as the command line says."""
     args = _parser().parse_args(argv)
-    cluster = args.cluster or args.hosts and "ssh"
-    if args.hosts and cluster not in ("ssh", "mpi"):
-        raise InputError(f"--hosts is for ssh and for --cluster mpi; {cluster} chooses for itself")
-    if args.address and not cluster:
-        raise InputError("--address is for --hosts and --cluster; one machine needs none")
-    if args.hosts:
-        _check_hosts(args.hosts)
-    if cluster:
-        cluster_job(args.command, args.num_workers, args.num_servers, cluster, args.hosts,
-                    args.address)
+    rank, size = _place()
+    if args.hosts and rank is not None:
+        raise InputError("--hosts is not for mpirun or srun, which choose the machines")
+    if args.python and not args.hosts:
+        raise InputError("--python is for --hosts")
+    num_workers = args.num_workers or size - 1 - args.num_servers
+    if args.num_workers is None and size == 0:
+        raise InputError("how many workers? give --num-workers")
+    job = Job(args.command, num_workers, args.num_servers, args.address,
+              args.python or sys.executable)
+    if size and size != job.size or num_workers < 1:
+        raise InputError(f"expected a process for the scheduler, {args.num_servers} for servers "
+                         f"and {args.num_workers or '1 or more'} for workers, found {size}")
+    if rank is not None:
+        become(job._replace(address=args.address or _slurm_address()), rank)
+    elif args.hosts:
+        ssh_job(job, _hosts(args.hosts))
+    elif args.address:
+        raise InputError("--address is for --hosts, mpirun and srun; one machine needs none")
     else:
-        local_job(args.command, args.num_workers, args.num_servers)
+        local_job(job._replace(address=(LOOPBACK, 0)))
 
 
-def _check_hosts(path):
-    """Raise an `InputError` unless the file names hosts, and nothing that a shell would heed."""
+def _place():
+    """This process's rank and their number, if mpirun, srun or the like has started it."""
+    for rank, size in STARTERS.items():
+        # In a script that sbatch runs, Slurm sets the rank alone.
+        if rank in os.environ and (not size or size in os.environ):
+            return int(os.environ[rank]), int(os.environ.get(size, 0))
+    return None, 0
+
+
+def _slurm_address():
+    """The first host of a step of Slurm, and a port that the numbers of job and step give."""
+    hosts = os.environ.get("SLURM_STEP_NODELIST")
+    if not hosts:
+        raise InputError("expected --address IP:PORT, where the first process is to listen")
+    host = "".join(re.match(r"([^\[,]+)(?:\[(\w*))?", hosts).groups(""))
     try:
-        with open_regular(path) as lines:  # it is read twice
-            hosts = [line.decode().strip() for line in lines if line.strip()]
+        ip = socket.gethostbyname(host)
+    except OSError:
+        ip = "nowhere"
+    if ip == "nowhere" or ip.startswith("127.") and os.environ.get("SLURM_STEP_NUM_NODES") != "1":
+        raise InputError(f"the name {host} leads to {ip}; give --address IP:PORT")
+    job, step = (int(os.environ[f"SLURM_{name}_ID"]) for name in ("JOB", "STEP"))
+    return ip, 20000 + (100 * job + step) % 10000
+
+
+def _hosts(path):
+    """The lines of a file of hosts, without comments."""
+    try:
+        with open_regular(path) as lines:
+            lines = [line.decode().split("#")[0].strip() for line in lines]
     except (OSError, ValueError) as error:
         raise InputError(f"--hosts {path} cannot be read: "
                          f"{getattr(error, 'strerror', None) or error}") from error
-    wrong = [host for host in hosts if not re.fullmatch(r"\w[\w.@:-]*( +slots=\d+)?", host)]
+    hosts = [line for line in lines if line]
+    wrong = [host for host in hosts if host.startswith("-") or len(host.split()) > 1]
     if wrong or not hosts:
-        raise InputError(f"--hosts {path}: expected a host in each line, found "
+        raise InputError(f"--hosts {path}: expected one host per line, found "
                          f"{repr(wrong[0]) if wrong else 'none'}")
+    return hosts
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 from . import images, probabilities
 from .. import InputError, checkpoint, data, plot, runtime
 from .._support import cli
+from .._support.progress import steps
 from ..runtime.lazy import nd
 
 SAMPLES, SEED = 10, 0  # the defaults, unless there are pictures
@@ -53,7 +54,7 @@ def _check(args):
     elif args.show_input is not None:
         raise InputError("--show-input is for pictures, and none is given; name some, or "
                          "use --plot")
-    cli.check_different(args, "plot", "show_input", "image")
+    cli.check_different(args, "--plot", "--show-input", "IMAGE")
     for path in (args.plot, args.show_input):
         if path is not None:
             plot.check_path(path)
@@ -66,8 +67,8 @@ def _load_network(path, ctx):
     sizes = [params[0].shape[0], *(bias.size for bias in params[1::2])]
     if (sizes[0], len(sizes), sizes[-1]) != (784, 4, 10):
         raise InputError(f"{path}: expected the chapter's network, of 784 inputs, two hidden "
-                         f"layers and 10 outputs, found {'-'.join(map(str, sizes))}; use a model saved by "
-                         "python -m mlp_mx.train")
+                         f"layers and 10 outputs, found {'-'.join(map(str, sizes))}; use a model "
+                         "saved by python -m mlp_mx.train")
     name = metadata.get("dataset")
     return params, name if name in ("MNIST", "glyphs") else None
 
@@ -134,7 +135,7 @@ def _predict_pictures(args, params, dataset):
                       stacklevel=3)
     width = max(len(_printable(path)) for path in args.image)
     seen = []
-    for path in cli.steps(args.image, show=False):
+    for path in steps(args.image, show=False):
         try:
             picture, digit = _see(path)
         except images.ImageError as error:

@@ -1,7 +1,8 @@
-"""A user's picture of one digit, brought to MNIST's form as MNIST's makers did it.
+"""Normalise a user's picture of one digit as MNIST was.
 
-They fitted each digit into 20 x 20 pixels, its aspect kept, and centred its mass in 28 x 28, white
-on black. A photograph or a drawing has to be told from its paper first.
+Each digit is scaled to fit 20 x 20 pixels, keeping its aspect ratio, and its centre of mass is
+put in the middle of 28 x 28, white on black. In a photograph, the ink is first separated from the
+paper.
 """
 
 import os
@@ -16,6 +17,7 @@ from .. import InputError
 __all__ = ["ImageError", "ink", "read", "to_mnist"]
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow's EPS would run a program
+HEIC = [b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1")]
 MAX_PIXELS = 64_000_000
 LARGE = 2048  # pixels along the longer side: larger pictures are reduced when they are read
 SIDE = 28  # pixels of an image of MNIST's,
@@ -23,6 +25,9 @@ BOX = 20  # and of the square in it that a digit is fitted into
 FINE = 4  # samples a pixel, along each axis, for the width of the strokes
 WIDTHS = (1.6, 5.0)  # pixels of that square: thinner strokes are made thicker, thicker ones thinner
 SOLID = 6.2  # pixels of that square, which no strokes of a digit are wide
+UNEVEN = 2.7  # times the width of the strokes, which they are nowhere in a digit
+PIECES = 4  # that a digit may be broken into
+BUSY = 0.12  # of the ink: how much of it the rest of a picture of one digit hardly has
 GAP = 0.2  # between parts of one digit, where 1 is its height
 WIDEST = 3  # times as wide as high; no digit of MNIST's test set is more than twice
 WORK = 512  # pixels along the longer side that a picture is reduced to,
@@ -31,32 +36,33 @@ EDGE = 0.2  # of a picture: so far from its sides may a table, a frame or a marg
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
 NOISE = 8  # times the noise that a digit has to stand out
 MIN_AREA = 8  # pixels of the ink that is found
-BLANK = ("expected one digit that stands out of its background, found a blank picture; write it "
+BLANK = ("expected one digit that stands out from its background, found a blank picture; write it "
          "larger or darker")
+SEVERAL = "expected one digit, found several things; crop the picture to one"
 
 
 class ImageError(InputError):
-    """A file that is no picture, or a picture in which no digit is found."""
+    """The file is not a picture, or the picture does not show one digit."""
 
 
 def read(path):
-    """Read a picture as it would be seen: turned as its camera says, and on a background.
+    """Read a picture as a viewer shows it: EXIF rotation applied, transparency on a background.
 
     Parameters
     ----------
     path : path-like
-        Of a PNG, JPEG, GIF, BMP, TIFF or WebP file of any colours; of several frames, the first.
+        PNG, JPEG, GIF, BMP, TIFF or WebP, in any colour mode; only the first frame is read.
 
     Returns
     -------
     ndarray of uint8, shape (height, width)
-        Grey levels, 255 is white. Of a picture with more than 2048 pixels along its longer side,
-        the means of square blocks, so that little more memory is taken than decoding it takes.
+        Grey levels, 255 is white. If the longer side exceeds 2048 pixels, square blocks are
+        averaged, to save memory.
 
     Raises
     ------
     ImageError
-        If there is no such file, if it is no picture or a damaged one, or if it is enormous.
+        If the file is missing, damaged, too large or not a picture.
     """
     try:
         _check_file(path, os.stat(path))
@@ -72,8 +78,8 @@ def read(path):
         raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found many "
                          "more; scale it down") from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{path}: expected a picture ({', '.join(FORMATS)}), found something "
-                         "else; convert it") from error
+        raise ImageError(f"{path}: expected a picture ({', '.join(FORMATS)}), found "
+                         f"{_kind(path)}; convert it") from error
     except Exception as error:  # a damaged file can make what decodes it raise anything
         if getattr(error, "strerror", None):
             raise ImageError(f"{path} cannot be read: {error.strerror}") from error
@@ -88,6 +94,12 @@ def _check_file(path, status):
         raise ImageError(f"{path}: expected a picture in a file, found a pipe or a device")
     if not status.st_size:
         raise ImageError(f"{path}: expected a picture, found an empty file; use another copy of it")
+
+
+def _kind(path):
+    with open(path, "rb") as file:
+        header = file.read(12)
+    return "HEIC" if header[4:] in HEIC else "something else"
 
 
 def _check_size(path, width, height):
@@ -135,7 +147,7 @@ def _opaque(picture):
 
 
 def ink(image):
-    """Tell the ink from the paper, be it dark on light or light on dark, and remove the paper.
+    """Separate the ink, dark on light or light on dark, from the paper.
 
     Parameters
     ----------
@@ -144,13 +156,17 @@ def ink(image):
     Returns
     -------
     ndarray of float32
-        How much each pixel differs from the background around it, in grey levels, about 0 where
-        there is no ink, and positive where there is. A large picture comes back reduced, and
-        without what lies beyond a straight edge along a side.
+        How much each pixel differs from the background, in grey levels: positive in ink, about 0
+        elsewhere. Large pictures are reduced, and what lies beyond a straight edge along a side
+        is cropped.
     """
     image = _trimmed(_reduce(np.ascontiguousarray(image), WORK))
     coarse = _reduce(image, COARSE)
     plain = _paper(coarse)
+    outside = _outside(coarse - plain)
+    coarse = np.where(outside, plain, coarse)
+    outside = _resize(outside.astype(np.float32), image.shape) > 0
+    image = np.where(outside, _resize(plain, image.shape), image)
     difference = coarse - plain
     # Strokes are narrow, shadows are wide; ink also differs from paper by more, hence the cubes.
     narrow = np.pad(difference, max(difference.shape) // 3)
@@ -185,6 +201,23 @@ def _trimmed(image):
     return image
 
 
+def _outside(difference):
+    """Mask of what reaches in from the sides of a picture: a table, a finger, a shadow."""
+    labels = _components(np.abs(difference) > 0.3 * np.ptp(difference))
+    y, x = (side // 4 for side in labels.shape)
+    middle = labels[y:-y or None, x:-x or None]
+    bands = labels[:y], labels[-y:], labels[:, :x], labels[:, -x:]
+    size = labels.max() + 1
+    area, in_middle = (np.bincount(part.ravel(), minlength=size) for part in (labels, middle))
+    around = sum(np.bincount(np.unique(band), minlength=size) for band in bands) == 4
+    outside = np.zeros(size, bool)
+    outside[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
+    outside &= in_middle < 0.1 * area
+    outside &= ~around | (~outside & (area > 4))[1:].any()  # a 0 may fill the picture
+    outside[0] = False
+    return _grown(outside[labels], 1)
+
+
 def _resize(image, shape, box=None, filter=Image.BILINEAR):
     return np.asarray(Image.fromarray(image).resize(shape[::-1], filter, box))
 
@@ -207,8 +240,8 @@ def _paper(image):
     frame = _frame(image.shape)
     values = image[frame]
     surface = np.full(values.shape, np.median(values))
-    for _ in range(20):  # reweighted least squares, which converge to the least absolute error
-        weight = 1 / np.sqrt(np.abs(values - surface) + 1)
+    for _ in range(20):  # reweighted least squares: what differs much hardly counts
+        weight = 1 / np.hypot(values - surface, 16)
         factors = np.linalg.lstsq(terms[frame] * weight[:, None], values * weight, rcond=None)[0]
         surface = terms[frame] @ factors
     return (terms @ factors).astype(np.float32)
@@ -247,12 +280,12 @@ def _blur(image, radius):
 
 
 def to_mnist(image):
-    """Bring a picture of one digit to MNIST's form.
+    """Normalise a picture of one digit as MNIST was.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width)
-        Grey levels, of a digit that is darker or lighter than its background.
+        Grey levels; the digit may be darker or lighter than its background.
 
     Returns
     -------
@@ -263,8 +296,8 @@ def to_mnist(image):
     Raises
     ------
     ImageError
-        If nothing stands out of the background, or several things far from each other do, or
-        something that is no digit for its shape.
+        If the picture is blank, shows several things, or shows something that is clearly not a
+        digit.
     """
     digit = _fitted(_digit(ink(image)), BOX * FINE)
     return _centred(_fitted(_restroked(digit), BOX))
@@ -272,18 +305,32 @@ def to_mnist(image):
 
 def _digit(ink):
     """The ink of the one digit, from 0 to 1, cropped."""
-    noise = _noise(ink)
-    smooth = _blur(ink, max(ink.shape) // 150) if noise > 1 else ink
-    noise = _noise(smooth)
+    smooth, noise = _smoothed(ink)
     level = _level(smooth, max(NOISE * noise, MIN_CONTRAST))
     found = smooth > max(0.35 * level, 3 * noise)
     mask = _one_digit(found)
     # Faint edges belong to the digit, what was left out of it does not.
     near = _grown(mask, 1.2 * _extent(mask) / BOX) & ~_grown(found & ~mask, 1)
     full = np.percentile(smooth[mask], 75)
+    reaches_out = mask[[0, -1]].any() or mask[:, [0, -1]].any()
+    if reaches_out and np.percentile(np.abs(np.append(smooth[~near], 0)), 90) > BUSY * full:
+        raise ImageError("expected one digit on a plain background, found a busy picture; crop it "
+                         "to the digit")
     ys, xs = np.nonzero(near & (smooth > max(0.25 * full, 3 * noise)))
     ink = np.where(near, ink, 0)[ys.min():ys.max() + 1, xs.min():xs.max() + 1]
     return np.clip((ink - noise) / (full - noise), 0, 1)
+
+
+def _smoothed(ink):
+    """Blur noise and fine grids away, no more than needed; return the noise that is left, too."""
+    smooth, noise = ink, _noise(ink)
+    if noise > 1:
+        for share in (150, 75, 50):
+            smooth = _blur(ink, max(ink.shape) // share)
+            noise = _noise(smooth)
+            if smooth.max() > NOISE * noise:
+                break
+    return smooth, noise
 
 
 def _noise(ink):
@@ -320,19 +367,28 @@ def _one_digit(mask):
     if areas.max() < MIN_AREA:
         raise ImageError(BLANK)
     mask = (areas > 0)[labels]
+    if np.count_nonzero(areas > 0.1 * areas.max()) > PIECES:
+        raise ImageError(SEVERAL)
     # Of the height, because several digits are mostly side by side.
     gap = GAP * np.count_nonzero(mask.any(axis=1))
     groups = _components(_grown(mask, gap / 2))
     areas = np.bincount(groups[mask])
     largest = areas.argmax()
-    if np.delete(areas, largest).max(initial=0) > 0.2 * areas[largest]:
-        raise ImageError("expected one digit, found several things far from each other; "
-                         "crop the picture to one")
     mask &= groups == largest
+    if np.delete(areas, largest).max(initial=0) > 0.2 * areas[largest] or _side_by_side(mask):
+        raise ImageError(SEVERAL)
     if np.count_nonzero(mask.any(axis=0)) > WIDEST * np.count_nonzero(mask.any(axis=1)):
         raise ImageError(f"expected one digit, found something more than {WIDEST} times as wide as "
                          "high; crop the picture to one")
     return mask
+
+
+def _side_by_side(mask):
+    """Whether two pieces are each about as high as both, with nothing but paper between them."""
+    columns = _components(mask.any(axis=0)[None])[0]
+    heights = [np.ptp(np.nonzero(mask[:, columns == number])[0])
+               for number in range(1, columns.max() + 1)]
+    return np.count_nonzero(np.array(heights) > 0.6 * max(heights)) > 1
 
 
 def _is_line(mask):
@@ -385,11 +441,23 @@ def _restroked(digit):
     if width > SOLID:
         raise ImageError("expected a digit made of strokes, found something solid, such as paper "
                          "on a table; crop the picture to the paper around the digit")
+    if 2 * _depth(solid) / FINE > UNEVEN * max(width, 1):
+        raise ImageError("expected a digit made of even strokes, found other shapes; crop the "
+                         "picture to one digit")
     steps = round((np.clip(width, *WIDTHS) - width) * FINE / 2)
     digit = np.pad(digit, max(steps, 0))
     for step in range(abs(steps)):
         digit = _step(digit, np.max if steps > 0 else np.min, step % 2)
     return digit
+
+
+def _depth(mask):
+    """The radius of the largest disc (an octagon, rather) inside a mask."""
+    depth = 0
+    while mask.any():
+        mask = _step(mask, np.min, depth % 2)
+        depth += 1
+    return depth
 
 
 def _step(image, extreme, corners):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import Error, InputError, fast, model
-from .._support import cli
+from .._support.progress import steps
 from ..runtime.lazy import autograd, nd
 from .distributed import Workers
 
@@ -85,7 +85,7 @@ def evaluate_accuracy(data_iterator, params, net=model.net, workers=None):
     workers = workers or Workers([params[0].context])
     if hasattr(data_iterator, "in_order"):
         data_iterator = data_iterator.in_order(EVALUATION_BATCH)
-    batches = cli.steps(workers.share(data_iterator), show=False)
+    batches = steps(workers.share(data_iterator), show=False)
     counts, denominator = [], 0
     for (X, label), replica in zip(batches, fast.in_turn(net, params, workers.contexts)):
         predictions = nd.argmax(replica(X.reshape((len(X), -1))), axis=1)
@@ -149,7 +149,7 @@ def train_epoch(
     workers = workers or Workers([params[0].context])
     if hasattr(train_data, "set_epoch"):
         train_data.set_epoch(epoch)
-    batches = cli.steps(train_data, progress, desc=f"epoch {epoch}", unit="batch")
+    batches = steps(train_data, progress, desc=f"epoch {epoch}", unit="batch")
     cumulative_loss = _CumulativeLoss(epoch)
     batch_loss = functools.partial(summed_loss, net=net, loss=loss)
     with workers.replica(batch_loss, params, update) as replica:

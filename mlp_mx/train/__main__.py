@@ -8,8 +8,8 @@ import sys
 
 from . import Epoch, fit, published
 from .. import InputError, checkpoint, data, model, runtime
-from .._support import cli
-from .distributed import KVSTORES, join
+from .._support import cli, signals
+from .distributed import join
 from .record import Recorder
 
 MAX_EPOCHS = 10**6
@@ -55,8 +55,6 @@ def _parser():
     add("--log", "file to append one JSON line per epoch to", type=cli.path, metavar="PATH")
     add("--plot", "file for the learning curves, .png, .svg or .pdf", type=cli.path,
         metavar="PATH")
-    add("--kvstore", "sum gradients by MXNet's kvstore: device, over several devices; dist_sync, "
-        "over the processes of python -m mlp_mx.launch", choices=KVSTORES)
     return parser
 
 
@@ -143,10 +141,10 @@ def _follow(records, recorder, first):
                   f"Train_acc {record.train_accuracy:.5f}, Test_acc {record.test_accuracy:.4f}",
                   flush=True)
             epoch = record.epoch + 1
-    except cli.Stopped:
+    except signals.Stopped as stop:
         kept = (f"the model after epoch {epoch - 1} is saved as {recorder.saved}" if recorder.saved
                 else "no model is saved")
-        raise cli.Stopped(f"epoch {epoch} is lost; {kept}") from None
+        raise signals.Stopped(stop.signum, f"epoch {epoch} is lost; {kept}") from None
 
 
 def _summary(record, name):
@@ -175,7 +173,7 @@ def _run(args, devices, workers):
     recorder.begin(params, settings, history)
     records = fit(params, train_data, test_data, args.epochs, args.learning_rate,
                   start_epoch=len(history), progress=is_first, workers=workers)
-    with cli.uninterrupted():
+    with signals.deferred():
         _follow(records, recorder, len(history))
     print(_summary(recorder.history[-1], train_data.name))
     recorder.finish()
@@ -187,10 +185,10 @@ def _run(args, devices, workers):
 def main(argv=None):
     """Train as the command line says, and print one line per epoch."""
     args = _parser().parse_args(argv)
-    cli.check_different(args, "save", "log", "plot")
+    cli.check_different(args, "--save", "--log", "--plot")
     devices = runtime.contexts(args.ctx)
     with contextlib.ExitStack() as stack:
-        workers = stack.enter_context(join(args.kvstore, devices))
+        workers = stack.enter_context(join(devices))
         if workers.rank > 0:
             stack.enter_context(contextlib.redirect_stdout(None))
         _run(args, devices, workers)

@@ -7,6 +7,9 @@ step; so the copies stay alike.
 
 import itertools
 import os
+import signal
+import threading
+import time
 import zlib
 
 import numpy as np
@@ -14,39 +17,46 @@ import numpy as np
 from .. import InputError, fast
 from ..runtime.lazy import mx, nd
 
-__all__ = ["KVSTORES", "Workers", "bounds", "join"]
+__all__ = ["Workers", "bounds", "join"]
 
-KVSTORES = ("device", "dist_sync")
+GRACE = 5  # seconds from a signal to the end of a worker
 
 
-def join(kvstore, contexts):
-    """Become one of the workers of a job, if it has more than one device.
+def join(contexts):
+    """Become one of the workers of a job, if `mlp_mx.launch` has started this process as one.
 
     Parameters
     ----------
-    kvstore : {None, "device", "dist_sync"}
-        "device" sums over the devices of this process, "dist_sync" also over the processes that
-        `mlp_mx.launch` has started. None is "device" if there are several devices.
     contexts : list of mxnet.Context
         This process's devices.
 
     Returns
     -------
     Workers
-
-    Raises
-    ------
-    InputError
-        If "dist_sync" is asked for in a process that `mlp_mx.launch` has not started, or if
-        something else is in one that it has.
     """
-    launched = "DMLC_ROLE" in os.environ
-    if launched != (kvstore == "dist_sync"):
-        raise InputError("--kvstore dist_sync and python -m mlp_mx.launch need each other: "
-                         f"found {'only the latter' if launched else 'only the former'}")
-    if kvstore is None and len(contexts) > 1:
-        kvstore = "device"
-    return Workers(contexts, kvstore)
+    if os.environ.get("DMLC_ROLE") == "worker":
+        _end_soon_after_a_signal()
+        return Workers(contexts, "dist_sync")
+    return Workers(contexts, "device" if len(contexts) > 1 else None)
+
+
+def _end_soon_after_a_signal():
+    """At Ctrl-C or SIGTERM, end this process after `GRACE` seconds, whatever it is doing.
+
+    Python cannot handle a signal while it waits in MXNet for workers or servers that have died.
+    """
+    told, telling = os.pipe()
+    os.set_blocking(telling, False)
+    signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
+
+    def wait():
+        number = 0
+        while number not in (signal.SIGINT, signal.SIGTERM):
+            number = os.read(told, 1)[0]
+        time.sleep(GRACE)
+        os._exit(128 + number)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def bounds(num_examples, num_parts):

@@ -1,0 +1,94 @@
+"""Ctrl-C, SIGTERM and SIGHUP, for as long as a command runs: deferred while MXNet works.
+
+Python's own handler raises KeyboardInterrupt wherever the program happens to be. While MXNet works,
+that is often the destructor of an array, where exceptions are dropped. Outside commands, in
+notebooks and other programs, signals do what they always do.
+"""
+
+import contextlib
+import functools
+import signal
+import sys
+import threading
+import types
+
+__all__ = ["MEANINGS", "Stopped", "check", "deferred", "handled"]
+
+MEANINGS = {
+    signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "terminal closed",
+}
+_state = types.SimpleNamespace(received=None, deferrals=0)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has ended the work between two steps, so that nothing is left half done.
+
+    Parameters
+    ----------
+    signum : signal.Signals
+    message : str, optional
+        What to tell the user, such as where the model was saved.
+    """
+
+    def __init__(self, signum, message=""):
+        super().__init__(message)
+        self.signum = signum
+
+
+def check():
+    """Raise `Stopped` if a signal has been received."""
+    if _state.received:
+        raise Stopped(_state.received)
+
+
+@contextlib.contextmanager
+def deferred():
+    """Defer signals to the next `check`, which `progress.steps` calls, or to the command's end.
+
+    A second Ctrl-C interrupts at once. Other signals are deferred however often they come, because
+    programs such as timeout send them twice.
+    """
+    _state.deferrals += 1
+    try:
+        yield
+    finally:
+        _state.deferrals -= 1
+
+
+@contextlib.contextmanager
+def handled():
+    """Handle the signals, except those that the parent process wants ignored.
+
+    Raises
+    ------
+    Stopped
+        For every KeyboardInterrupt, and at the end if a signal is still deferred.
+    """
+    _state.received, hook, previous = None, sys.unraisablehook, {}
+    if threading.current_thread() is threading.main_thread():
+        previous = {signum: signal.signal(signum, _handle) for signum in MEANINGS
+                    if signal.getsignal(signum) not in (signal.SIG_IGN, None)}
+    sys.unraisablehook = functools.partial(_hide_interrupts, hook)
+    try:
+        yield
+        check()
+    except KeyboardInterrupt as stop:
+        raise Stopped(_state.received or signal.SIGINT, *stop.args) from None
+    finally:
+        sys.unraisablehook, _state.received = hook, None
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
+def _handle(signum, frame):
+    first = _state.received is None
+    _state.received = _state.received or signal.Signals(signum)
+    if _state.deferrals and (first or signum != signal.SIGINT):
+        return
+    raise KeyboardInterrupt
+
+
+def _hide_interrupts(hook, unraisable):
+    """Print no traceback where a destructor drops KeyboardInterrupt: the next `check` raises it."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        hook(unraisable)

@@ -1,0 +1,170 @@
+"""Hosts for tests: network namespaces on one machine, joined by a switch, with sshd and Slurm.
+
+Needs root on a Debian to spare, and its packages ``openssh-server openmpi-bin slurmctld slurmd
+slurm-client munge iproute2``. Nothing that runs here reaches another network.
+"""
+
+import contextlib
+import os
+import pathlib
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+
+HOSTS = {name: f"10.77.0.{number}" for number, name in enumerate(("h1", "h2", "h3"), 1)}
+SWITCH = "mlp-switch"
+
+SSHD = """\
+HostKey {folder}/key
+AuthorizedKeysFile {folder}/key.pub
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+PidFile none
+"""
+SSH = """\
+Host first
+  HostName h1
+Host *
+  IdentityFile {folder}/key
+  UserKnownHostsFile {folder}/known_hosts
+  StrictHostKeyChecking accept-new
+"""
+SLURM = """\
+ClusterName=mlp
+SlurmctldHost=h1({h1})
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/linear
+SlurmdParameters=config_overrides
+ReturnToService=2
+SlurmdTimeout=15
+MpiDefault=none
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+NodeName=h2 NodeAddr={h2} CPUs=8
+PartitionName=all Nodes=h2 Default=YES
+"""
+# Slurm does not use cgroups here, but looks for them, and `ip netns exec` hides them.
+CGROUP = "CgroupPlugin=cgroup/v1\n"
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+
+def on(host, *command):
+    """The command line that runs a command on a host."""
+    return ["ip", "netns", "exec", f"mlp-{host}", "unshare", "--uts", "sh", "-c",
+            f'hostname {host}; exec "$@"', "sh", *map(str, command)]
+
+
+def plug(host, plugged=True):
+    """Plug a host's cable into the switch, or pull it out, which neither end is told."""
+    ip("-n", SWITCH, "link", "set", host, *(["master", "bridge"] if plugged else ["nomaster"]))
+
+
+def all_processes(host):
+    """The numbers of what runs on a host."""
+    listed = subprocess.run(["ip", "netns", "pids", f"mlp-{host}"], stdout=subprocess.PIPE)
+    return [*map(int, listed.stdout.split())]
+
+
+def processes():
+    """From process number to role, of what runs for jobs on the hosts."""
+    found = {}
+    for host in HOSTS:
+        for number in all_processes(host):
+            with contextlib.suppress(OSError):
+                command = pathlib.Path(f"/proc/{number}/cmdline").read_text(errors="replace")
+                variables = pathlib.Path(f"/proc/{number}/environ").read_text(errors="replace")
+                role = [line[10:] for line in variables.split("\0")
+                        if line.startswith("DMLC_ROLE=")]
+                if "python" in command.split("\0")[0] and "mlp_mx" in command:
+                    leads = "mlp_mx.launch" in command or not role
+                    found[number] = "launcher" if leads else role[0]
+    return found
+
+
+@contextlib.contextmanager
+def network():
+    """Lend out the hosts; nothing is left of them afterwards."""
+    try:
+        ip("netns", "add", SWITCH)
+        ip("-n", SWITCH, "link", "add", "bridge", "up", "type", "bridge")
+        for host, address in HOSTS.items():
+            _connect(host, address)
+        yield
+    finally:
+        for host in HOSTS:
+            for number in all_processes(host):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+        for name in (SWITCH, *(f"mlp-{host}" for host in HOSTS)):
+            subprocess.run(["ip", "netns", "delete", name])
+            shutil.rmtree(f"/etc/netns/{name}", ignore_errors=True)
+
+
+def _connect(host, address):
+    name = f"mlp-{host}"
+    etc = pathlib.Path("/etc/netns", name)
+    etc.mkdir(parents=True)
+    names = "".join(f"{address} {host}\n" for host, address in HOSTS.items())
+    (etc / "hosts").write_text(f"127.0.0.1 localhost\n{names}")
+    ip("netns", "add", name)
+    ip("-n", name, "link", "set", "lo", "up")
+    ip("-n", name, "link", "add", "cable", "type", "veth", "peer", host, "netns", SWITCH)
+    ip("-n", name, "address", "add", f"{address}/24", "dev", "cable")
+    ip("-n", name, "link", "set", "cable", "up")
+    ip("-n", SWITCH, "link", "set", host, "up")
+    plug(host)
+
+
+@contextlib.contextmanager
+def daemons(folder):
+    """Run an sshd on each host, and a Slurm whose one node is h2."""
+    folder = pathlib.Path(folder)
+    for name in ("state", "spool", "munge"):
+        (folder / name).mkdir()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"],
+                   check=True)
+    key = folder / "munge" / "key"
+    key.touch(0o600)
+    key.write_bytes(secrets.token_bytes(128))
+    texts = {"sshd": SSHD, "ssh": SSH, "slurm": SLURM, "cgroup": CGROUP}
+    for name, text in texts.items():
+        (folder / f"{name}.conf").write_text(text.format(folder=folder, **HOSTS))
+    pathlib.Path("/run/sshd").mkdir(exist_ok=True)
+    for host in HOSTS:
+        ssh = pathlib.Path(f"/etc/netns/mlp-{host}/ssh")
+        ssh.mkdir()
+        shutil.copy(folder / "ssh.conf", ssh / "ssh_config")
+    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
+    commands = [on(host, "/usr/sbin/sshd", "-D", "-f", folder / "sshd.conf") for host in HOSTS]
+    commands += [
+        ["munged", "-F", "--force", "--key-file", key, "--socket", folder / "munge" / "socket",
+         "--pid-file", folder / "munge" / "pid", "--log-file", folder / "munge" / "log",
+         "--seed-file", folder / "munge" / "seed"],
+        on("h1", "slurmctld", "-D"), on("h2", "slurmd", "-D", "-N", "h2"),
+    ]
+    running = []
+    try:
+        with open(folder / "daemons.log", "wb") as log:
+            for command in commands:
+                running.append(subprocess.Popen(command, stdout=log, stderr=log))
+                time.sleep(0.5)
+        yield
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        for process in running:
+            process.wait()

@@ -1,0 +1,259 @@
+"""Functions of one's own: what is passed is what is trained and evaluated, as the plain loop would.
+
+The plain loop is the chapter's, operation by operation: no graph, no copies.
+"""
+
+import functools
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+
+import chapter
+from mlp_mx import InputError, fast, model, train
+from mlp_mx.data.loader import ArrayLoader
+from mlp_mx.runtime import autograd, nd
+
+STEPS, BATCH = 200, 16
+LEARNING_RATE = 0.002
+
+
+def init(*widths, seed=0):
+    """Parameters of layers of such widths, large enough for every one to matter."""
+    random = np.random.RandomState(seed)
+    shapes = [shape for pair in zip(widths, widths[1:]) for shape in (pair, pair[1:])]
+    params = [nd.array(random.normal(0, 0.2, shape)) for shape in shapes]
+    for param in params:
+        param.attach_grad()
+    return params
+
+
+@functools.lru_cache(maxsize=None)
+def loader(num_inputs=64, num_examples=STEPS * BATCH + 5, batch_size=BATCH):
+    """Random images labelled by a linear function of them; the last batch is smaller."""
+    random = np.random.RandomState(1)
+    images = random.uniform(0, 1, (num_examples, num_inputs))
+    label = (images @ random.normal(size=(num_inputs, 10))).argmax(axis=1)
+    return ArrayLoader("synthetic", nd.array(images.reshape(-1, num_inputs // 8, 8, 1)),
+                       nd.array(label), batch_size)
+
+
+def plain_epoch(params, batches, lr, net, loss, update):
+    """The chapter's loop; returns the mean loss."""
+    total, count = 0, 0
+    for X, label in batches:
+        with autograd.record():
+            losses = loss(net(X.reshape((len(X), -1)), params), nd.one_hot(label, 10))
+        losses.backward()
+        update(params, lr)
+        total, count = total + nd.sum(losses).asscalar(), count + len(X)
+    return total / count
+
+
+def plain_accuracy(batches, params, net):
+    correct = [(nd.argmax(net(X.reshape((len(X), -1)), params), axis=1) == label).asnumpy()
+               for X, label in batches]
+    return np.concatenate(correct).astype(bool).mean()
+
+
+def plain_sgd(params, lr):
+    for param in params:
+        param[:] = param - lr * param.grad
+
+
+def layers(activation, X, params):
+    *hidden, last = zip(params[::2], params[1::2])
+    for W, b in hidden:
+        X = activation(nd.dot(X, W) + b)
+    return nd.dot(X, last[0]) + last[1]
+
+
+def tanh(X, params):
+    return layers(nd.tanh, X, params)
+
+
+def relus(X, params):
+    return layers(model.relu, X, params)
+
+
+def one_relu_less(X, params):
+    W1, b1, W2, b2, W3, b3 = params
+    h1 = model.relu(nd.dot(X, W1) + b1)
+    return nd.dot(nd.dot(h1, W2) + b2, W3) + b3
+
+
+def square_weights_in_three_ways(X, params):
+    W1, b1, W2, b2, W3, b3 = params
+    h1 = nd.tanh(b1 + nd.dot(X, W1))
+    h2 = nd.tanh(nd.dot(h1, W2) + nd.dot(h1, W2, transpose_b=True) + nd.dot(h1, W2 * W2) + b2)
+    return nd.dot(h1 + h2, W3) + b3
+
+
+def product_used_twice(X, params):
+    W1, b1, W2, b2, W3, b3 = params
+    linear = nd.dot(X, W1)
+    h1 = nd.tanh(linear + b1) + nd.sigmoid(linear)
+    return nd.dot(nd.tanh(nd.dot(h1, W2) + b2), W3) + b3
+
+
+def constant_made_inside(X, params):
+    return relus(X, params) * nd.array(np.linspace(0.5, 1.5, 10))
+
+
+def values_read(X, params):
+    return relus(X / max(float(nd.max(X).asscalar()), 1e-3), params)
+
+
+def squared_error(yhat_linear, y):
+    return nd.sum((model.softmax(yhat_linear) - y) ** 2, axis=1)
+
+
+def literal(yhat_linear, y):
+    return chapter.softmax_cross_entropy(yhat_linear, y)
+
+
+def momentum():
+    """A stateful update, which pairs its state with the parameters by their places."""
+    velocities = []
+
+    def update(params, lr):
+        velocities.extend(nd.zeros_like(param) for param in params[len(velocities):])
+        for param, velocity in zip(params, velocities):
+            velocity[:] = 0.5 * velocity + param.grad
+            param[:] = param - lr * velocity
+
+    return update
+
+
+CASES = {
+    "chapter": (chapter.net, [64, 32, 32, 10], literal, None),
+    "package": (model.net, [64, 32, 32, 10], model.softmax_cross_entropy, None),
+    "tanh": (tanh, [64, 32, 32, 10], model.softmax_cross_entropy, None),
+    "one relu less": (one_relu_less, [64, 32, 32, 10], model.softmax_cross_entropy, None),
+    "a third layer": (relus, [64, 32, 24, 16, 10], model.softmax_cross_entropy, None),
+    "one layer": (relus, [64, 10], model.softmax_cross_entropy, None),
+    "two widths": (relus, [64, 48, 24, 10], model.softmax_cross_entropy, None),
+    "square weights": (square_weights_in_three_ways, [64, 64, 64, 10],
+                       model.softmax_cross_entropy, None),
+    "a product twice": (product_used_twice, [64, 32, 32, 10], model.softmax_cross_entropy, None),
+    "a constant": (constant_made_inside, [64, 32, 10], model.softmax_cross_entropy, None),
+    "values read": (values_read, [64, 32, 10], model.softmax_cross_entropy, None),
+    "another loss": (relus, [64, 32, 10], squared_error, None),
+    "momentum": (relus, [64, 32, 10], model.softmax_cross_entropy, momentum),
+    "momentum, values read": (values_read, [64, 32, 10], model.softmax_cross_entropy, momentum),
+    "plain SGD": (relus, [64, 32, 10], model.softmax_cross_entropy, lambda: plain_sgd),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*runs as written")
+@pytest.mark.parametrize("case", CASES)
+def test_fit_trains_and_evaluates_what_it_is_given(case):
+    net, widths, loss, make_update = CASES[case]
+    expected, params = init(*widths), init(*widths)
+    start = [param.asnumpy() for param in params]
+    plain_loss = plain_epoch(expected, loader(), LEARNING_RATE, net, loss,
+                             make_update() if make_update else plain_sgd)
+    options = {"update": make_update()} if make_update else {}
+    record, = train.fit(params, loader(), loader(), epochs=1, learning_rate=LEARNING_RATE,
+                        net=net, loss=loss, **options)
+    assert record.loss == pytest.approx(plain_loss, rel=1e-5)
+    for param, right, before in zip(params, expected, start):
+        found, right = param.asnumpy(), right.asnumpy()
+        assert np.linalg.norm(found - right) <= 1e-5 * np.linalg.norm(right)
+        assert np.linalg.norm(found - before) > 1e-3 * np.linalg.norm(before)  # it did learn
+    assert record.test_accuracy == plain_accuracy(loader(), params, net)
+    assert record.train_accuracy == record.test_accuracy
+
+
+def test_another_net_gives_other_results():
+    ends = [next(train.fit(init(64, 32, 32, 10), loader(), loader(), learning_rate=LEARNING_RATE,
+                           epochs=1, net=net))[1:4] for net in (model.net, tanh, one_relu_less)]
+    assert all(a != b for one, other in itertools.combinations(ends, 2) for a, b in zip(one, other))
+
+
+def test_a_relu_that_is_replaced_is_used_in_the_next_epoch(monkeypatch):
+    """As in a notebook, in which only the cell of relu is run again."""
+    params, expected = init(64, 32, 32, 10), init(64, 32, 32, 10)
+    epochs = train.fit(params, loader(), loader(), learning_rate=LEARNING_RATE, net=model.net)
+    next(epochs)
+    monkeypatch.setattr(model, "relu", nd.sigmoid)
+    record = next(epochs)
+    for net in (relus, functools.partial(layers, nd.sigmoid)):
+        monkeypatch.undo()
+        loss = plain_epoch(expected, loader(), LEARNING_RATE, net, model.softmax_cross_entropy,
+                           plain_sgd)
+    assert record.loss == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_books_net_finds_its_parameters_among_the_globals():
+    W1, b1, W2, b2, W3, b3 = params = init(64, 32, 32, 10)
+
+    def net(X):
+        h1 = model.relu(nd.dot(X, W1) + b1)
+        h2 = model.relu(nd.dot(h1, W2) + b2)
+        return nd.dot(h2, W3) + b3
+
+    expected = init(64, 32, 32, 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it is traced
+        record = list(train.fit(params, loader(), loader(), epochs=2, net=net,
+                                learning_rate=LEARNING_RATE))[-1]
+    again = list(train.fit(expected, loader(), loader(), epochs=2,
+                           learning_rate=LEARNING_RATE))[-1]
+    assert record[:4] == again[:4]
+    X, _ = next(iter(loader()))
+    assert (model.predict(X, params, net) == model.predict(X, params)).asnumpy().all()
+
+
+@pytest.mark.parametrize("net, reason", [
+    (constant_made_inside, "an array that is neither an argument nor computed"),
+    (values_read, "reads an array's values"),
+])
+def test_what_cannot_be_traced_is_said_once(net, reason):
+    def own(X, params):
+        return net(X, params)
+
+    params = init(64, 32, 10)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        list(train.fit(params, loader(), loader(), epochs=2, net=own,
+                       learning_rate=LEARNING_RATE))
+    message, = (str(warning.message) for warning in caught)
+    assert "own" in message and reason in message and "as slow" in message
+
+
+def test_an_elementwise_update_gets_one_array_and_another_the_parameters():
+    shapes = []
+
+    def seen(params, lr):
+        shapes.append([param.shape for param in params])
+        plain_sgd(params, lr)
+
+    batches = [next(iter(loader()))]
+    params, others = init(64, 32, 10), init(64, 32, 10)
+    train.train_epoch(params, batches, LEARNING_RATE, net=relus, update=seen)
+    train.train_epoch(others, batches, LEARNING_RATE, net=relus, update=fast.elementwise(
+        lambda params, lr: seen(params, lr)))
+    assert shapes == [[(64, 32), (32,), (32, 10), (10,)], [(64 * 32 + 32 + 32 * 10 + 10,)]]
+    for a, b in zip(params, others):
+        np.testing.assert_allclose(a.asnumpy(), b.asnumpy(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("call, complaint", [
+    (lambda params: train.evaluate_accuracy(loader(), model.net), "net=.*found a function, net"),
+    (lambda params: train.evaluate_accuracy(loader(), params[:3]), "in pairs, found 3"),
+    (lambda params: train.evaluate_accuracy(loader(), []), "in pairs, found 0"),
+    (lambda params: train.evaluate_accuracy(loader(), init(64, 10)),
+     r"net cannot be computed from arrays of shapes \(500, 64\), \(64, 10\), \(10,\): not enough"),
+    (lambda params: train.evaluate_accuracy(loader(), init(63, 32, 32, 10)),
+     r"net cannot be computed from arrays of shapes \(500, 64\), \(63, 32\)"),
+    (lambda params: next(train.fit(init(64, 32, 16, 16, 10), loader(), loader())),
+     "net and softmax_cross_entropy cannot be computed from arrays of shapes"),
+    (lambda params: next(train.fit(params, loader(), loader(), net=3)), "a function net.*found 3"),
+    (lambda params: model.predict(next(iter(loader()))[0], params[:5]), "in pairs, found 5"),
+])
+def test_a_net_that_does_not_fit_its_parameters_gets_one_line(call, complaint):
+    with pytest.raises(InputError, match=complaint) as error:
+        call(init(64, 32, 32, 10))
+    assert "\n" not in str(error.value)
