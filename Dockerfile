@@ -30,6 +30,7 @@ WORKDIR /src
 COPY . .
 RUN pip install --no-cache-dir . && pip install --no-cache-dir --no-deps mxnet==1.9.1
 
-# Where files are saved to: docker run -v "$PWD:/work" ... mlp_mx python -m mlp_mx.train --save model.npz
+# Mount a folder here to keep files: docker run --rm -it -v mlp_mx:/root/.mxnet -v "$PWD:/work" \
+#     mlp_mx python -m mlp_mx.train --save model.npz
 WORKDIR /work
 CMD ["python", "-m", "mlp_mx.train"]

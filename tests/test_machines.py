@@ -1,4 +1,4 @@
-"""Machines that are not one's own: containers, classrooms with one data directory, locked folders."""
+"""Containers, classrooms with one read-only data directory, and locked home folders."""
 
 import os
 import re
