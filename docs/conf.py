@@ -1,7 +1,7 @@
 """Settings of Sphinx: ``python -m sphinx -W docs docs/_build`` builds the pages.
 
-Nothing is trained, downloaded or fetched from a network: the pictures are the committed ones
-(``python docs/pictures.py`` draws them again, with MNIST), and formulas become MathML.
+Nothing is trained or downloaded: the pictures and the page to draw on are the committed ones
+(``python docs/pictures.py`` makes them again, with MNIST), and formulas become MathML.
 """
 
 import ast
@@ -24,7 +24,7 @@ version = release = mlp_mx.__version__
 extensions = [
     "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib.programoutput",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "page"]
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"ignore-module-all": True}  # else the order is that of __all__
@@ -37,6 +37,7 @@ myst_enable_extensions = ["dollarmath"]
 html_theme = "furo"
 html_title = "mlp_mx"
 html_static_path = ["_static"]
+html_extra_path = ["page"]  # draw_digit.html
 html_css_files = ["mlp_mx.css"]
 html_math_renderer = "mathml"
 html_show_sphinx = False
@@ -72,6 +73,11 @@ def visit_math(translator, node):
     raise nodes.SkipNode
 
 
+def find_attachments(app, name, source):
+    """Take the pictures that are attached to a notebook from this folder, where they are, too."""
+    source[0] = source[0].replace("](attachment:", "](")
+
+
 def say_pictures(app):
     """Tell whoever builds the pages where their pictures come from."""
     print("pictures: as committed; python docs/pictures.py draws them again, with MNIST")
@@ -81,4 +87,5 @@ def setup(app):
     """Register what the pages need beside Sphinx's own."""
     app.add_directive("source", Source)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
+    app.connect("source-read", find_attachments)
     app.connect("builder-inited", say_pictures)

@@ -1,6 +1,7 @@
 """Draws the pictures of the README and the docs: from a run with the chapter's settings on MNIST.
 
-All but epoch.png, which benchmarks/epoch.py draws. Takes about 15 seconds.
+All but epoch.png, which benchmarks/epoch.py draws, and draw.png, a screenshot. Also makes the page
+to draw on, page/draw_digit.html. Takes about 15 seconds.
 
     python docs/pictures.py --out docs
 """
@@ -8,12 +9,14 @@ All but epoch.png, which benchmarks/epoch.py draws. Takes about 15 seconds.
 import argparse
 import os
 import pathlib
+import subprocess
 import sys
+import tempfile
 
 import diagrams  # beside this script
 import numpy as np
 
-from mlp_mx import Error, data, model, plot, train
+from mlp_mx import Error, checkpoint, data, model, plot, train
 from mlp_mx import glyphs as glyphs_command
 from mlp_mx._support import cli
 from mlp_mx.train import published
@@ -37,6 +40,16 @@ def draw(records, params, test_data):
     yield "first_layer", plot.first_layer(params[0].asnumpy(), count=32)
 
 
+def make_page(params, accuracy, path):
+    """Make the page to draw digits on, with these parameters in it."""
+    script = pathlib.Path(__file__).parents[1] / "examples" / "draw_digit.py"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        saved = os.path.join(folder, "model.npz")
+        checkpoint.save(saved, params, dataset="MNIST", test_accuracy=accuracy)
+        subprocess.run([sys.executable, script, saved, "--no-open", "--out", path], check=True)
+
+
 @cli.command
 def main(argv=None):
     """Train, and draw."""
@@ -54,6 +67,8 @@ def main(argv=None):
         path = os.path.join(folder, f"{name}.png")
         plot.save(figure, path)
         print(path)
+    page = os.path.join(folder, "page", "draw_digit.html")
+    make_page(params, records[-1].test_accuracy, page)
     if diagrams.main(["--out", str(folder)]):
         raise Error("the diagrams were not drawn")
     if glyphs_command.main([os.path.join(folder, "glyphs.png")]):

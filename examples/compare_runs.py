@@ -19,6 +19,7 @@ from mlp_mx._support import cli
 from mlp_mx.train import record as run_record
 
 RESULTS = ("epoch", "loss", "train_accuracy", "test_accuracy", "seconds")
+NOT_SETTINGS = (*RESULTS, "epochs")  # a run may be resumed with more epochs
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#999999")
 
 
@@ -35,7 +36,7 @@ def read_runs(paths):
                 raise InputError(f"{path}: expected a log of mlp_mx.train, each line with "
                                  f"{', '.join(RESULTS)}; name another file")
             settings = tuple((name, str(value)) for name, value in sorted(record.items())
-                             if name not in RESULTS)
+                             if name not in NOT_SETTINGS)
             runs[settings][record["epoch"]] = record["loss"], record["test_accuracy"]
     if not runs:
         raise InputError(f"no epochs in {', '.join(paths)}; train with --log first")
@@ -93,7 +94,7 @@ def main(argv=None):
     groups = by_setting(read_runs(args.logs))
     for label, runs in groups.items():
         accuracies = [run[max(run)][1] for run in runs]
-        print(f"{label}: test accuracy {np.mean(accuracies):.4f} after {max(runs[0]) + 1} epochs, "
+        print(f"{label}: test accuracy {np.mean(accuracies):.4f} after epoch {max(runs[0])}, "
               f"{len(runs)} seed{'s' * (len(runs) > 1)}")
     plot.save(draw(groups), args.out)
     print("drawn:", args.out)

@@ -70,6 +70,7 @@ def write_log(path, num_hidden, seed, accuracies):
     settings = {"dataset": "MNIST", "num_hidden": num_hidden, "seed": seed}
     with open(path, "a") as file:
         for epoch, accuracy in enumerate(accuracies):
+            settings["epochs"] = epoch + 1  # as if each were resumed
             results = {"epoch": epoch, "loss": 1 - accuracy, "train_accuracy": accuracy,
                        "test_accuracy": accuracy, "seconds": 1}
             file.write(json.dumps({**settings, **results}) + "\n")
@@ -81,8 +82,8 @@ def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
     write_log("large.jsonl", 64, 1, [0.6, 0.84])
     printed = succeed(example("compare_runs.py", "small.jsonl", "large.jsonl", "--out", "out.svg"))
     assert printed.splitlines() == [
-        "num hidden 16: test accuracy 0.7000 after 2 epochs, 1 seed",
-        "num hidden 64: test accuracy 0.8200 after 2 epochs, 2 seeds",
+        "num hidden 16: test accuracy 0.7000 after epoch 1, 1 seed",
+        "num hidden 64: test accuracy 0.8200 after epoch 1, 2 seeds",
         "drawn: out.svg",
     ]
     assert (tmp_path / "out.svg").read_text().count("<!-- num hidden") == 2  # in the legend

@@ -14,14 +14,16 @@ QUESTIONS = range(1, 9)
 
 def answers():
     """Each exercise's title, the code of its answer, and what that is said to print."""
-    title = ""
+    title, cell_before = "the chapter's network", ""
     for cell in CELLS:
         text = "".join(cell["source"])
         heading = re.match(r"## (.*)", text)
         title = heading[1] if heading else title
-        block = re.search(r"```python\n(.*?)```.*?```text\n(.*?)```", text, re.DOTALL)
-        if block:
-            yield pytest.param(block[1], block[2], id=title)
+        code, printed = (re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
+                         for language in ("python", "text"))
+        if printed:
+            yield pytest.param(code[1] if code else cell_before, printed[1], id=title)
+        cell_before = text
 
 
 @pytest.fixture(scope="module")
