@@ -1,16 +1,15 @@
 """Parameters in files: `save` and `load`, in NumPy's ``.npz`` and in MXNet's ``.params``.
 
-Files are written whole or not at all. What is read is checked, down to the last bit, before it is
-used: an archive's CRCs, or the digest that `save` appends to a ``.params`` file, where MXNet does
-not look; names, shapes and how they fit together, dtype, finiteness. Nothing is unpickled, and no
-memory is taken because a file says so. `load` also reads the ``.params`` files of other programs
-that use MXNet, such as those of gluon's layers.
+Files are written whole or not at all. `load` verifies every bit before it is used: by an archive's
+CRCs, or by the SHA-256 that `save` appends to a ``.params`` file, where MXNet does not look. It
+unpickles nothing, and allocates no more memory than the file has bytes, whatever the file claims.
 """
 
 import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import struct
@@ -27,11 +26,8 @@ from .runtime.lazy import mx, nd
 __all__ = ["CheckpointError", "check_path", "load", "names", "save"]
 
 MAX_BYTES = 2 << 30  # of one file; 16 384 hidden units, the most that can be trained, take half
-MAX_ARRAYS = 1000  # in one file
-# What `save` appends to a .params file: this, and the SHA-256 of all that stands before.
-DIGEST_MARK = b"mlp_mx-sha256:"
-# How a .params file says what an array's numbers are.
-KINDS = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
+DIGEST_MARK = b"mlp_mx-sha256:"  # in a .params file, followed by the SHA-256 of what precedes it
+DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}  # of MXNet's numbers
 
 
 class CheckpointError(InputError):
@@ -48,23 +44,22 @@ def save(path, params, **metadata):
     params : list of NDArray, float32
         ``[W1, b1, W2, b2, …]`` of any number of layers, on any device.
     **metadata
-        What `load` is to return beside them: anything that JSON can hold. The versions of the
-        package and of MXNet are added.
+        Returned by `load` along with the parameters: anything that JSON can hold. The versions of
+        the package and of MXNet are added.
 
     Raises
     ------
     CheckpointError
-        If the path ends otherwise or cannot be written to, or if the parameters are not what
-        `load` would return: weights and biases of layers that fit together, finite numbers.
+        If the path has another suffix or cannot be written to, or if the parameters are not finite
+        weights and biases of layers that fit together.
     """
     arrays = dict(zip(names(len(params)), (param.asnumpy() for param in params)))
     metadata = json.dumps({"mlp_mx": __version__, "mxnet": mx.__version__, **metadata})
+    problem = _find_problem(arrays)
+    if problem:
+        raise CheckpointError(f"{path} is not written: {problem}")
     with _one_error():
-        try:
-            _check(arrays)
-        except CheckpointError as error:
-            raise CheckpointError(f"{path} is not written: {error}") from error
-        write = FORMATS[check_suffix(path, *FORMATS)][0]
+        write, _ = FORMATS[check_suffix(path, *FORMATS)]
         with whole_file(path) as file:
             write(file, arrays, metadata)
 
@@ -77,7 +72,7 @@ def check_path(path):
 
 @contextlib.contextmanager
 def _one_error():
-    """Let what goes wrong with a file be a `CheckpointError`, whatever it is elsewhere."""
+    """Turn every error of the package into a `CheckpointError`."""
     try:
         yield
     except Error as error:
@@ -85,12 +80,12 @@ def _one_error():
 
 
 def load(path, ctx=None):
-    """Read what `save` has written, or parameters that MXNet has saved for another program.
+    """Read what `save` has written, or parameters that another program has saved with MXNet.
 
-    Those are in a ``.params`` file, with the chapter's names; without names, in the chapter's
-    order; or with gluon's names for the weights and biases of ``Dense`` layers, whose order is that
-    of the numbers in the names. Nothing in such a file says what is between the layers; here that
-    is `mlp_mx.model.relu`.
+    The latter are in a ``.params`` file, with the chapter's names; without names, in the chapter's
+    order; or with gluon's names for the weights and biases of ``Dense`` layers, in the order of the
+    numbers in the names. Such a file does not say what is between the layers; here that is
+    `mlp_mx.model.relu`.
 
     Parameters
     ----------
@@ -108,28 +103,28 @@ def load(path, ctx=None):
     Raises
     ------
     CheckpointError
-        If there is no such file, or if anything in it is not as it was written.
+        If the file is missing, damaged, or not of a network like the chapter's.
 
     Warns
     -----
     UserWarning
-        If a ``.params`` file has no digest, so that damage to its numbers cannot be seen.
+        If a ``.params`` file has no SHA-256, so that damage to its numbers cannot be detected.
     """
     with _one_error():
-        read = FORMATS[check_suffix(path, *FORMATS)][1]
+        _, read = FORMATS[check_suffix(path, *FORMATS)]
     try:
         with open_regular(path) as file:
             if os.fstat(file.fileno()).st_size > MAX_BYTES:
                 raise CheckpointError(f"expected at most {MAX_BYTES} bytes")
             arrays, metadata = read(file)
-        _check(arrays)
         metadata = json.loads(metadata)
-        if not isinstance(metadata, dict):
-            raise CheckpointError("its metadata are not a JSON object")
+        problem = _find_problem(arrays)
+        if problem or not isinstance(metadata, dict):
+            raise CheckpointError(problem or "its metadata is not a JSON object")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # a damaged file can make what decodes it raise anything
-        reason = " ".join(str(error).split())  # in one line, whatever names the file has
+    except Exception as error:  # decoding a damaged file can raise anything
+        reason = " ".join(str(error).split())  # names in the file may contain line breaks
         raise CheckpointError(f"{path} is damaged, or not of a network like the chapter's: "
                               f"{reason}; use another copy or another file") from error
     params = [nd.array(arrays[name], ctx or mx.cpu()) for name in names(len(arrays))]
@@ -143,22 +138,23 @@ def names(count):
     return [f"{'Wb'[number % 2]}{number // 2 + 1}" for number in range(count)]
 
 
-def _check(arrays):
-    """Raise an error unless these are the weights and biases of layers that fit together."""
+def _find_problem(arrays):
+    """Why these are not finite weights and biases of layers that fit together, or None."""
     expected = names(len(arrays))
     if set(arrays) != set(expected) or not expected or len(expected) % 2:
-        raise CheckpointError("expected arrays W1, b1, W2, b2, …, in pairs, found "
-                              f"{', '.join(arrays) or 'none'}")
+        return f"expected arrays W1, b1, W2, b2, …, in pairs, found {', '.join(arrays) or 'none'}"
     shapes = [arrays[name].shape for name in expected]
-    for (name, weight), bias, following in zip(
-            zip(expected[::2], shapes[::2]), shapes[1::2], [*shapes[2::2], shapes[-1] + (1,)]):
-        if len(weight) != 2 or min(weight) < 1 or bias != weight[1:] or following[0] != weight[1]:
-            raise CheckpointError(f"the shapes {shapes} do not fit together at {name}")
+    weights, biases = shapes[::2], shapes[1::2]
+    if not (all(len(weight) == 2 and min(weight) and bias == weight[1:]
+                for weight, bias in zip(weights, biases))
+            and all(first[1] == second[0] for first, second in zip(weights, weights[1:]))):
+        return f"the shapes {shapes} do not fit together"
     for name in expected:
         if arrays[name].dtype != np.float32:
-            raise CheckpointError(f"{name} is {arrays[name].dtype}, not float32")
+            return f"{name} is {arrays[name].dtype}, not float32"
         if not np.isfinite(arrays[name]).all():
-            raise CheckpointError(f"{name} has values that are not finite")
+            return f"{name} has values that are not finite"
+    return None
 
 
 def _write_npz(file, arrays, metadata):
@@ -169,15 +165,11 @@ def _write_npz(file, arrays, metadata):
 
 def _read_npz(file):
     with zipfile.ZipFile(file) as archive:
-        members = {member.filename: member for member in archive.infolist()}
-        expected = sorted(f"{name}.npy" for name in (*names(len(members) - 1), "metadata"))
-        if sorted(member.filename for member in archive.infolist()) != expected:
-            raise CheckpointError(f"expected {', '.join(expected)}, found {', '.join(members)}")
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise CheckpointError("its members are compressed")  # to who knows what size
-        arrays = {name[:-len(".npy")]: _parse_npy(archive.read(name)) for name in expected}
-    metadata = arrays.pop("metadata")
-    return arrays, str(metadata)
+        arrays = {os.path.splitext(name)[0]: _parse_npy(archive.read(name))
+                  for name in archive.namelist()}
+    return arrays, str(arrays.pop("metadata", "{}"))
 
 
 def _parse_npy(content):
@@ -201,66 +193,56 @@ def _write_params(file, arrays, metadata):
 
 
 def _read_params(file):
-    content = file.read()
-    end = len(content) - len(DIGEST_MARK) - hashlib.sha256().digest_size
-    digest = content[max(end, 0):]
-    if digest.startswith(DIGEST_MARK):
-        content = content[:end]
-        if hashlib.sha256(content).digest() != digest[len(DIGEST_MARK):]:
-            raise CheckpointError("its SHA-256 is not the one that was written")
-    else:
-        warnings.warn(f"{file.name} has no digest, so that damage to its numbers cannot be seen",
+    content, mark, digest = file.read().rpartition(DIGEST_MARK)
+    if not mark:
+        content = digest
+        warnings.warn(f"{file.name} has no SHA-256: damage to its numbers cannot be detected",
                       stacklevel=3)
-    arrays = _chapters(*_parse_params(content))
+    elif hashlib.sha256(content).digest() != digest:
+        raise CheckpointError("its SHA-256 is wrong")
+    arrays = _named(*_parse_params(io.BytesIO(content)))
     metadata = arrays.pop("metadata", np.frombuffer(b"{}", np.uint8))
     return arrays, metadata.tobytes().decode()
 
 
-def _parse_params(content):
-    """The names and the arrays in an MXNet 1.x file, whose reader in MXNet trusts what it reads.
+def _parse_params(file):
+    """The names and the arrays in an MXNet 1.x file; MXNet's own reader trusts what it reads.
 
     The format is that of ``NDArray::Save``, in ``src/ndarray/ndarray.cc`` of apache/mxnet.
     """
-    position = 0
 
     def take(layout):
-        nonlocal position
-        values = struct.unpack_from(f"<{layout}", content, position)
-        position += struct.calcsize(f"<{layout}")
-        return values
+        return struct.unpack(f"<{layout}", file.read(struct.calcsize(f"<{layout}")))
 
     magic, _, count = take("QQQ")
     if magic != 0x112:
         raise CheckpointError("this is not the beginning of such a file")
-    if count > MAX_ARRAYS:
-        raise CheckpointError(f"expected at most {MAX_ARRAYS} arrays, found {count}")
     arrays = []
     for _ in range(count):
         magic, storage, ndim = take("IiI")
         # The second magic number is that of a program which has called mx.npx.set_np.
         if magic not in (0xF993FAC9, 0xF993FACA) or storage != 0 or ndim > 2:
-            raise CheckpointError("it has something else than dense arrays")
+            raise CheckpointError("it has something other than dense arrays")
         shape = take(f"{ndim}q")
-        _, _, kind = take("iii")
-        size = int(np.prod(shape, dtype=object))
-        array = np.frombuffer(content, KINDS[kind], size, position).reshape(shape)
-        arrays.append(array)
-        position += array.nbytes
+        _, _, number = take("iii")
+        dtype = np.dtype(DTYPES[number])
+        content = file.read(math.prod(shape) * dtype.itemsize)
+        arrays.append(np.frombuffer(content, dtype).reshape(shape))
     num_names, = take("Q")
-    found = [bytes(take(f"{take('Q')[0]}s")[0]).decode() for _ in range(num_names)]
-    if position != len(content):
+    found = [take(f"{take('Q')[0]}s")[0].decode() for _ in range(num_names)]
+    if file.read():
         raise CheckpointError("it does not end where it should")
     return found, arrays
 
 
-def _chapters(given, arrays):
-    """From a ``.params`` file's names and arrays, the arrays by the chapter's names."""
-    # Modules of MXNet write "arg:" before the names; no names are those of a list.
-    given = [name.split(":")[-1] for name in given] or names(len(arrays))
-    if len(arrays) != len(given) or len(set(given)) < len(given):
-        raise CheckpointError(f"it has {len(arrays)} arrays for the names {', '.join(given)}")
-    found = dict(zip(given, arrays))
-    return found if "W1" in found else _from_gluon(found)
+def _named(found, arrays):
+    """The arrays of a ``.params`` file by the chapter's names, in the chapter's layout."""
+    # Modules of MXNet write "arg:" before the names; a list has none.
+    found = [name.split(":")[-1] for name in found] or names(len(arrays))
+    if len(arrays) != len(found) or len(set(found)) < len(found):
+        raise CheckpointError(f"it has {len(arrays)} arrays for the names {', '.join(found)}")
+    by_name = dict(zip(found, arrays))
+    return by_name if "W1" in by_name else _from_gluon(by_name)
 
 
 def _from_gluon(arrays):
@@ -274,7 +256,7 @@ def _from_gluon(arrays):
     if (len({words for words, _ in layers}) != 1 or 2 * len(layers) != len(arrays)
             or any(set(layer) != {"weight", "bias"} for layer in layers.values())):
         raise CheckpointError("expected W1, b1, W2, b2, …, or weights and biases of layers that "
-                              f"differ in their numbers, found {', '.join(arrays)}")
+                              f"differ in their numbers, found {', '.join(arrays) or 'none'}")
     ordered = [layers[key][kind] for key in sorted(layers) for kind in ("weight", "bias")]
     return dict(zip(names(len(ordered)), ordered))
 

@@ -55,12 +55,12 @@ def test_params_of_others_are_read_with_a_warning(tmp_path):
     path = tmp_path / "other.params"
     params = model.init_params(num_hidden=4, seed=1)
     nd.save(str(path), dict(zip(checkpoint.names(6), params)))
-    with pytest.warns(UserWarning, match="no digest"):
+    with pytest.warns(UserWarning, match="no SHA-256"):
         loaded, metadata = checkpoint.load(path)
     assert equal(loaded, params) and metadata == {}
 
 
-@pytest.mark.filterwarnings("ignore:.*no digest")
+@pytest.mark.filterwarnings("ignore:.*no SHA-256")
 def test_damaged_files_are_refused(path):
     content = path.read_bytes()
     expected, settings = checkpoint.load(path)

@@ -10,7 +10,7 @@ from damage import damaged
 from mlp_mx import checkpoint, model
 from mlp_mx.runtime import gluon, mx, nd
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*no digest")
+pytestmark = pytest.mark.filterwarnings("ignore:.*no SHA-256")
 CPU, GPU = (struct.pack("<iii", device, 0, 0) for device in (1, 2))  # number 0, float32
 
 
@@ -141,7 +141,7 @@ OTHERS = {
     "a name twice": (relabelled("W1", "b1", "W2", "b2", "W3", "arg:W3"), "6 arrays for the names"),
     "no network": (lambda path: nd.save(str(path), [nd.zeros((2, 2))]), "in pairs, found W1"),
     "two lines": (relabelled("W1", "b1", "W2", "b2", "W3", "b\n3"), "W3, b 3; use another"),
-    "nothing": (lambda path: nd.save(str(path), []), "in pairs, found none"),
+    "nothing": (lambda path: nd.save(str(path), []), "found none"),
 }
 
 

@@ -68,12 +68,7 @@ def test_inputs_shows_originals_beside_what_the_network_saw():
     assert texts_of(figure.axes[1]) == ["→", captions[0]]
     shortened = texts_of(figure.axes[3])[1]
     assert len(shortened) < 30 and shortened.startswith("a_name") and shortened.endswith("e.png")
-
-
-def test_inputs_draws_any_file_name():
-    figure = plot.inputs([IMAGES[0]], IMAGES[:1], ["a\udcff\x00$_.png"])
-    figure.draw_without_rendering()
-    assert texts_of(figure.axes[1])[1] == "a??$_.png"
+    figure.draw_without_rendering()  # a name is no formula
 
 
 @pytest.mark.parametrize("num_epochs", [1, 10, 300])
@@ -87,7 +82,7 @@ def test_learning_curves_plot_what_they_are_given(num_epochs):
     for line, curve in zip([*loss.lines, *accuracy.lines], curves):
         assert list(line.get_xdata()) == epochs
         assert list(line.get_ydata()) == list(curve)
-        assert (line.get_marker() in ("o", "s")) == (num_epochs <= 30)
+        assert (line.get_marker() == "o") == (num_epochs <= 30)
     assert loss.get_yscale() == ("log" if num_epochs == 300 else "linear")
     bottom, top = accuracy.get_ylim()
     kept = curves[1][num_epochs // 20:]
@@ -130,15 +125,12 @@ def test_confusion_matrix_without_mistakes_draws():
     plot.confusion_matrix([0, 1], [0, 1], num_classes=2).draw_without_rendering()
 
 
-@pytest.mark.parametrize("shape", ["(n, num_classes)", "(n,)"])
-def test_mistakes_are_the_surest_first(shape):
+def test_mistakes_are_the_surest_first():
     labels, predictions = LABELS.copy(), PREDICTIONS
     labels[0] = 3
     probabilities = np.full((12, 10), 0.05)
     for i, probability in ((0, 0.5), (8, 0.9), (11, 0.7)):
         probabilities[i, predictions[i]] = probability
-    if shape == "(n,)":
-        probabilities = probabilities[np.arange(12), predictions]
     figure = plot.mistakes(IMAGES, labels, predictions, probabilities, count=2)
     assert [axes.get_xlabel() for axes in figure.axes] == ["6 (90%), is 5", "6 (70%), is 8"]
     for axes, i in zip(figure.axes, (8, 11)):
@@ -148,7 +140,7 @@ def test_mistakes_are_the_surest_first(shape):
 
 
 def test_mistakes_says_that_there_is_none():
-    figure = plot.mistakes(IMAGES, LABELS, LABELS, np.ones(12))
+    figure = plot.mistakes(IMAGES, LABELS, LABELS, np.ones((12, 10)))
     assert texts_of(figure) == ["all 12 predictions are correct"]
 
 
@@ -207,24 +199,11 @@ def test_check_path_changes_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("draw, message", [
-    (lambda: plot.strip(IMAGES[0], [7]), r"shape \(n, 28, 28\).*found \(28, 28\)"),
-    (lambda: plot.strip(IMAGES[:0], []), "n at least 1"),
-    (lambda: plot.strip(IMAGES.astype(complex), PREDICTIONS), "real images.*complex"),
-    (lambda: plot.strip(IMAGES, PREDICTIONS[:3]), r"predictions of shape \(12,\), found \(3,\)"),
-    (lambda: plot.strip(IMAGES, PREDICTIONS, [1]), r"labels of shape \(12,\), found \(1,\)"),
-    (lambda: plot.inputs([], IMAGES, []), "expected 12 originals and captions.*found 0 and 0"),
-    (lambda: plot.inputs([np.ones(3)], IMAGES[:1], ["3"]), r"two dimensions, found shape \(3,\)"),
-    (lambda: plot.learning_curves([], [], [], []), "one or more epochs"),
-    (lambda: plot.learning_curves([0], [1, 2], [1], [1]), "found 1, 2, 1, 1"),
-    (lambda: plot.confusion_matrix([0, 10], [0, 1]), "labels from 0 to 9, found 0 to 10"),
-    (lambda: plot.confusion_matrix([0, 1], [0, -1]), "predictions from 0 to 9, found -1 to 0"),
-    (lambda: plot.confusion_matrix([0, 1], [0]), r"predictions of shape \(2,\)"),
-    (lambda: plot.mistakes(IMAGES, LABELS, PREDICTIONS, np.ones((3, 10))), "probabilities.*3, 10"),
-    (lambda: plot.mistakes(IMAGES, LABELS, PREDICTIONS, np.ones((12, 9))), "from 0 to 8"),
-    (lambda: plot.mistakes(IMAGES, LABELS, PREDICTIONS, np.ones(12), 0), "1 to 1000 digits"),
-    (lambda: plot.first_layer(np.ones((256, 10))), r"\(784, num_hidden\), found \(256, 10\)"),
-    (lambda: plot.first_layer(np.ones((784, 0))), r"found \(784, 0\)"),
-    (lambda: plot.first_layer(np.ones((784, 9)), 0), "1 to 1000 digits to draw, found 0"),
+    (lambda: plot.strip(IMAGES[0], [7]), r"shape \(n, 28, 28\).*found shapes \(28, 28\), \(1,\)"),
+    (lambda: plot.strip(IMAGES[:0], []), "1 to 1000 digits to draw, found 0"),
+    (lambda: plot.strip(IMAGES, PREDICTIONS, [1]), r"\(12, 28, 28\), \(12,\), \(1,\)"),
+    (lambda: plot.inputs([], IMAGES, []), r"\(12, 28, 28\), \(0,\)"),
+    (lambda: plot.mistakes(IMAGES, LABELS, PREDICTIONS, np.ones((3, 10))), r"\(3, 10\)"),
 ])
 def test_arguments_that_do_not_fit_are_named(draw, message):
     with pytest.raises(InputError, match=message):
@@ -246,7 +225,7 @@ figures = [
     plot.inputs(list(images), images, ["a", "b", "c"]),
     plot.learning_curves([0], [1], [0.5], [0.5]),
     plot.confusion_matrix(classes, classes),
-    plot.mistakes(images, classes, classes[::-1], np.ones(3)),
+    plot.mistakes(images, classes, classes[::-1], np.ones((3, 3))),
     plot.first_layer(np.ones((784, 3))),
 ]
 for figure in figures:

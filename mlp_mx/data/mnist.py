@@ -1,4 +1,4 @@
-"""The four MNIST files: their names and digests, the mirrors, and the folder they are kept in."""
+"""The four MNIST files: where they are kept, and how they are downloaded and verified."""
 
 import contextlib
 import gzip
@@ -37,22 +37,17 @@ class DownloadError(Error):
 
 
 def folder(data_dir=None):
-    """Where the MNIST files are kept: by default where gluon keeps them.
+    """The absolute path of the folder for the MNIST files, which may not exist yet.
 
-    Parameters
-    ----------
-    data_dir : path-like, optional
-        By default ``$MLP_MX_DATA``, or else ``$MXNET_HOME/datasets/mnist``, or else
-        ``~/.mxnet/datasets/mnist``.
+    It is `data_dir`, ``$MLP_MX_DATA``, ``$MXNET_HOME/datasets/mnist`` or, as for gluon,
+    ``~/.mxnet/datasets/mnist``: the first that is given.
 
     Returns
     -------
     pathlib.Path
-        Absolute; the folder may not exist.
     """
-    chosen = data_dir or os.environ.get("MLP_MX_DATA")
     home = os.environ.get("MXNET_HOME") or "~/.mxnet"
-    path = chosen or os.path.join(home, "datasets", "mnist")
+    path = data_dir or os.environ.get("MLP_MX_DATA") or os.path.join(home, "datasets", "mnist")
     return pathlib.Path(os.path.abspath(os.path.expanduser(path)))
 
 
@@ -77,24 +72,12 @@ def _file_status(path, digest):
     return "verified" if found == digest else "wrong SHA-256"
 
 
-def _is_intact(path):
-    """Whether a gzip file is undamaged: if not MNIST's, it is another data set, to be kept."""
-    try:
-        with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
-            return file.tell() > 0
-    except (OSError, EOFError, zlib.error):
-        return False
-
-
 def fetch(data_dir=None, progress=False):
-    """Make sure that the four MNIST files are there, and download them if they are not.
+    """Download and verify the MNIST files that are missing or damaged.
 
-    Files with the right SHA-256 are left alone, so the folder may be read-only. Missing and damaged
-    files are downloaded, from the mirror at the URL in ``$MLP_MX_MIRROR`` first if that is set. A
-    file gets its name only after its SHA-256 has been verified, so several processes may do this at
-    once.
+    The mirror at the URL in ``$MLP_MX_MIRROR`` is tried first, if that is set. A file gets its name
+    only after its SHA-256 has been verified, so several processes may do this at once. If all files
+    are there, nothing is written.
 
     Parameters
     ----------
@@ -119,16 +102,25 @@ def fetch(data_dir=None, progress=False):
     path = folder(data_dir)
     wanted = {name: state for name, state in status(path).items() if state != "verified"}
     for name, state in wanted.items():
-        if state.startswith("unreadable"):
-            raise InputError(f"{path / name} is {state}; make it readable, or choose another "
-                             "folder with --data-dir or MLP_MX_DATA")
-        if state == "wrong SHA-256" and _is_intact(path / name):
-            raise InputError(f"{path / name} is intact but not MNIST's ({state}); move it away, or "
-                             "choose another folder with --data-dir or MLP_MX_DATA")
+        if state != "missing":
+            _check_replaceable(path / name, state)
     mirrors = _mirrors() if wanted else ()
     for name, state in wanted.items():
-        mirrors = _download(name, state, path, mirrors, progress)
+        # The mirror that delivered this file is the first to be asked for the next one.
+        mirrors = (_download(name, state, path, mirrors, progress), *mirrors)
     return path
+
+
+def _check_replaceable(path, state):
+    """Raise an `InputError` unless this is a damaged file."""
+    advice = "choose another folder with --data-dir or MLP_MX_DATA"
+    if state.startswith("unreadable"):
+        raise InputError(f"{path} is {state}; make it readable, or {advice}")
+    with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path) as file:
+        while file.read(1 << 20):
+            pass
+        if file.tell():  # undamaged: the file of another data set
+            raise InputError(f"{path} is intact but not MNIST's ({state}); move it, or {advice}")
 
 
 def _mirrors():
@@ -138,26 +130,25 @@ def _mirrors():
         return MIRRORS
     if not own.startswith(("http://", "https://")):
         raise InputError(f"MLP_MX_MIRROR: expected a URL that begins with http, found {own!r}")
-    return tuple(dict.fromkeys((own.rstrip("/") + "/", *MIRRORS)))  # it may be one of these
+    return (own.rstrip("/") + "/", *MIRRORS)
 
 
 def _download(name, state, path, mirrors, progress):
-    """Try the mirrors in turn; return them with the one that delivered the file in front."""
+    """Try the mirrors in turn; return the one that delivered the file."""
     import requests
 
     deadline, problems = time.monotonic() + SECONDS_TO_FAIL, {}
-    for _ in range(ATTEMPTS * len(mirrors)):
+    for mirror in mirrors * ATTEMPTS:
         try:
-            _retrieve(mirrors[0], name, path, progress)
-            return mirrors
+            _retrieve(mirror, name, path, progress)
+            return mirror
         except (requests.RequestException, ValueError) as error:
-            problems[mirrors[0]] = _reason(error)
+            problems[mirror] = _reason(error)
         except OSError as error:
             raise DownloadError(
                 f"MNIST cannot be downloaded to {path}: {error.strerror or 'permission denied'}; "
                 "choose another folder with --data-dir or MLP_MX_DATA"
             ) from error
-        mirrors = (*mirrors[1:], mirrors[0])
         if time.monotonic() > deadline:
             break
     tried = "; ".join(f"{mirror} {problem}" for mirror, problem in problems.items())
@@ -170,7 +161,7 @@ def _download(name, state, path, mirrors, progress):
 
 def _retrieve(mirror, name, path, progress):
     """Download one file under a temporary name, verify it, and only then give it its name."""
-    import pooch  # here, because it takes a while to import and is seldom needed
+    import pooch
 
     pooch.get_logger().setLevel("WARNING")  # the bar says what it would say
     # A total of 1 until pooch knows it, because it takes a bar without a total for none at all.
@@ -191,12 +182,10 @@ def _reason(error):
 
     if isinstance(error, requests.HTTPError):
         return f"answered {error.response.status_code}"
-    if isinstance(error, ValueError) and not isinstance(error, requests.RequestException):
-        return "sent a file with the wrong SHA-256"
-    if isinstance(error, requests.ConnectTimeout):
-        return f"no connection in {SECONDS_TO_CONNECT} s"
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
-        return f"no answer in {SECONDS_TO_ANSWER} s"
+        return "did not answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "closed the connection"
-    return "could not be reached"
+    if isinstance(error, requests.RequestException):
+        return "could not be reached"
+    return "sent a file with the wrong SHA-256"  # pooch's ValueError

@@ -26,7 +26,8 @@ def describe():
         "Python": f"{platform.python_version()} ({sys.executable})",
         "system": platform.platform(),
         "CPU": f"{os.cpu_count()} cores; {' '.join(features) or 'features unknown'}",
-        **{name: diagnosis.version(package) or "not installed; run: pip install ."
+        **{name: diagnosis.version(package)
+           or f"not installed; run: {diagnosis.pip(diagnosis.INSTALL_PACKAGE)}"
            for name, package in PACKAGES.items()},
         **_describe_mxnet(),
         **_describe_data(),

@@ -16,7 +16,9 @@ import sysconfig
 from .. import InputError
 from . import cuda
 
-__all__ = ["INSTALL_GPU", "check_environment", "explain", "version"]
+__all__ = [
+    "INSTALL_GPU", "INSTALL_PACKAGE", "check_environment", "explain", "pip", "version",
+]
 
 # MXNet's own metadata ask for NumPy 1, so pip can install it everywhere only without looking at
 # them; what it needs is in this package's metadata.
@@ -78,15 +80,15 @@ def explain(error):
     name = getattr(error, "name", None)
     library = re.match(r"(lib[\w+.-]*?\.so[.\d]*): cannot open shared object", str(error))
     if name == "numpy" and isinstance(error, ModuleNotFoundError):
-        return f"NumPy is not installed; run: {_pip(INSTALL_PACKAGE)}"
+        return f"NumPy is not installed; run: {pip(INSTALL_PACKAGE)}"
     if _has_changed("numpy"):
         return (f"NumPy {_loaded('numpy')} is loaded, and {version('numpy')} has been installed "
                 "since; restart the kernel, or Python")
     if name == "mxnet":
-        return (f"it is not installed; run: {_pip(INSTALL)} "
-                "(for Linux on x86_64 and aarch64, and macOS on x86_64)")
+        return ("it is not installed (there are wheels for Linux on x86_64 and aarch64, and for "
+                f"macOS on x86_64); run: {pip(INSTALL)}")
     if isinstance(error, ModuleNotFoundError):
-        return f"the package {name} is not installed; run: {_pip(INSTALL_PACKAGE)}"
+        return f"the package {name} is not installed; run: {pip(INSTALL_PACKAGE)}"
     if library:
         return _explain_library(library[1])
     return " ".join(f"{type(error).__name__}: {error}".split())
@@ -104,9 +106,9 @@ def _has_changed(package):
 def _explain_library(name):
     if name == "libcuda.so.1":
         return ("this is MXNet's GPU wheel, and NVIDIA's driver is not installed (libcuda.so.1); "
-                f"install it, or, for the CPU, run: {_pip(INSTALL_CPU)}")
+                f"install it, or, for the CPU, run: {pip(INSTALL_CPU)}")
     if name in cuda.SONAMES:
-        return f"CUDA's {name} is missing, which MXNet's GPU wheel needs; run: {_pip(INSTALL_GPU)}"
+        return f"CUDA's {name} is missing, which MXNet's GPU wheel needs; run: {pip(INSTALL_GPU)}"
     machine = platform.machine()
     missing = [other for other in SYSTEM_LIBRARIES.get(machine, ()) if not _loads(other)]
     if name not in missing:  # loaded since, or not among those that we know
@@ -129,8 +131,8 @@ def _as_root(command):
     return command if os.geteuid() == 0 else f"sudo sh -c {shlex.quote(command)}"
 
 
-def _pip(command):
-    """The `command`, in a new virtual environment where pip leaves the system's Python alone."""
+def pip(command):
+    """A command of pip's, in a new virtual environment where pip refuses to touch the system's."""
     marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
     if sys.prefix == sys.base_prefix and os.path.exists(marker):
         venv = "python3 -m venv ~/mlp_mx && . ~/mlp_mx/bin/activate"

@@ -34,8 +34,8 @@ def _parser():
         text += "" if default is None else f" (default: {default})"
         parser.add_argument(name, help=text, **options)
 
-    add("--ctx", "device: auto, cpu, gpu or gpu:N; several, such as gpu:0,gpu:1, share each batch "
-        "(default: auto)", default="auto", metavar="NAME")
+    add("--ctx", "device: auto, cpu, gpu or gpu:N; several, such as gpu:0,gpu:1, share each batch",
+        default="auto", metavar="NAME")
     add("--dataset", "MNIST, or glyphs, digits drawn from fonts; auto is MNIST if it can be had",
         choices=data.DATASETS)
     add("--data-dir", "folder for the data set", type=cli.path, metavar="DIR")
@@ -70,7 +70,7 @@ def _resumed(args, ctx):
             setattr(args, name, value)
         elif given != value and name != "epochs":
             raise InputError(f"--{name.replace('_', '-')} is {given}, but {args.resume} was "
-                             f"trained with {value}; leave it out, or train a new model")
+                             f"trained with {value}; leave the option out or train a new model")
     if [param.shape for param in params] != model.shapes(num_hidden=args.num_hidden):
         raise InputError(f"--resume {args.resume}: its parameters do not have the shapes of a "
                          f"network with {args.num_hidden} hidden units; use another model")
