@@ -78,7 +78,8 @@ def test_importing_any_module_shows_no_warning(python):
 
 
 LOAD_ERRORS = [
-    ("raise ModuleNotFoundError(name='mxnet')", r"not installed \(.*\); run: pip install --no-deps mxnet="),
+    ("raise ModuleNotFoundError(name='mxnet')",
+     r"not installed \(.*\); run: pip install --no-deps mxnet="),
     ("import package_of_mxnet", "the package package_of_mxnet is not installed; run: pip install"),
     ("raise OSError('libcuda.so.1: cannot open shared object file: No such file')",
      "NVIDIA's driver is not installed .* for the CPU, run: pip install --force-reinstall"),
