@@ -1,13 +1,12 @@
 """The chapter's data: MNIST or glyphs, in gluon DataLoaders."""
 
+import numbers
 import warnings
-
-import numpy as np
 
 from .. import InputError
 from .._support.progress import steps
 from ..runtime.lazy import gluon, mx, nd
-from . import glyphs, mnist
+from . import mnist
 
 __all__ = ["DATASETS", "load", "transform"]
 
@@ -29,7 +28,7 @@ def transform(data, label):
     data, label
         float32, shapes unchanged.
     """
-    return data.astype(np.float32) / 255, label.astype(np.float32)
+    return data.astype("float32") / 255, label.astype("float32")
 
 
 def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progress=False):
@@ -67,7 +66,7 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     """
     if dataset not in DATASETS:
         raise InputError(f"expected a data set {', '.join(map(repr, DATASETS))}, found {dataset!r}")
-    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+    if not isinstance(batch_size, numbers.Integral) or batch_size < 1:
         raise InputError(f"expected a batch size of 1 or more, found {batch_size!r}")
     from .loader import ArrayLoader  # a subclass of MXNet's, so it loads MXNet
 
@@ -104,7 +103,9 @@ def _read(dataset, data_dir, progress):
                 f"with those for MNIST. {error}",
                 stacklevel=3,
             )
+    from . import glyphs  # here, because --help does not need NumPy
+
     return "glyphs", (
-        (nd.array(images[..., None], dtype=np.uint8), labels)
+        (nd.array(images[..., None], dtype="uint8"), labels)
         for images, labels in glyphs.load(data_dir, progress)
     )

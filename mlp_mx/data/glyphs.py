@@ -19,6 +19,7 @@ from .._support.drawing import import_matplotlib
 from .._support.files import WriteError, whole_file
 from .._support.progress import steps
 from . import mnist
+from .form import BOX, SIDE, centred
 
 __all__ = ["generate", "load"]
 
@@ -36,8 +37,6 @@ FONTS = {
     ),
 }
 CHUNK = 500  # images drawn at a time; each chunk has a random stream of its own
-BOX = 20  # pixels that a digit is fitted into
-SIDE = 28  # pixels of an image
 GRID = 49  # samples along each side of a distance field,
 SPACING = 1 / 32  # this far apart, where 1 is the size of the digit
 
@@ -120,17 +119,7 @@ class _Renderer:
         self._smooth_weights = _smooth_weights()
 
     def render(self, label, random):
-        """Draw one image for each label.
-
-        Parameters
-        ----------
-        label : ndarray of int, shape (n,)
-        random : numpy.random.RandomState
-
-        Returns
-        -------
-        ndarray of uint8, shape (n, 28, 28)
-        """
+        """Draw one image for each of n labels: uint8, shape (n, 28, 28)."""
         n = len(label)
         glyph = (random.randint(self._num_fonts, size=n) * 10 + label)[:, None, None]
         weight, blur, roughness = self._strokes(glyph, random)
@@ -145,7 +134,7 @@ class _Renderer:
         a, b, c, d = (entry / (a * d - b * c) for entry in (a, b, c, d))
         distance = self._distances(glyph, d * page_x - b * page_y, a * page_y - c * page_x)
         white = 0.5 + (weight + roughness - distance * scale) / blur
-        return _centred(np.floor(255 * np.clip(white, 0, 1) + 0.5).astype(np.uint8))
+        return centred(np.floor(255 * np.clip(white, 0, 1) + 0.5).astype(np.uint8))
 
     def _strokes(self, glyph, random):
         """Pixels by which strokes are widened, over which they fade, and by which they are rough.
@@ -193,25 +182,11 @@ def _middle_and_size(values):
     return (high + low) / 2, high - low
 
 
-def _centred(boxes):
-    """Paste each box into an image with its centre of mass in the middle, as in MNIST."""
-    axis = np.arange(BOX)
-
-    def places(mass):
-        """Where rows, or columns, of these masses go: shape (n, BOX)."""
-        centre = (mass * axis).sum(axis=1) / mass.sum(axis=1)
-        return np.rint(SIDE / 2 - centre).astype(int)[:, None] + axis + BOX
-
-    rows, columns = places(boxes.sum(axis=2)), places(boxes.sum(axis=1))
-    # With a margin all around, because an empty edge of the box may lie outside of the image.
-    images = np.zeros((len(boxes), SIDE + 2 * BOX, SIDE + 2 * BOX), np.uint8)
-    number = np.arange(len(boxes))[:, None, None]
-    images[number, rows[:, :, None], columns[:, None, :]] = boxes
-    return images[:, BOX:-BOX, BOX:-BOX]
-
-
 def generate(split="train", num_examples=None, progress=False):
-    """Draw the images of one half of the data set.
+    """Draw the images of one half of the data set: the same ones on every machine.
+
+    They are computed in float64 and rounded to uint8 at the end: a difference of a few units in the
+    last place, as between two libraries' sines, changes a pixel with a probability of about 1e-13.
 
     Parameters
     ----------
@@ -224,15 +199,8 @@ def generate(split="train", num_examples=None, progress=False):
     Returns
     -------
     images : ndarray of uint8, shape (num_examples, 28, 28)
-        0 is black, 255 is white.
     labels : ndarray of uint8, shape (num_examples,)
         In random order; each 500 contain every digit 50 times.
-
-    Notes
-    -----
-    The images are the same on every machine. They are computed in float64 and rounded to uint8 at
-    the end: a difference of a few units in the last place, as between two libraries' sines, changes
-    a pixel with a probability of about 1e-13.
     """
     if split not in SIZES:
         raise InputError(f"expected a split {' or '.join(map(repr, SIZES))}, found {split!r}")
@@ -276,18 +244,22 @@ def load(data_dir=None, progress=False):
         return _read(path)
     except Exception:  # it is absent, or damaged in one of the many ways of a ZIP archive
         splits = {split: generate(split, progress=progress) for split in SIZES}
-    archive = io.BytesIO()  # a ZipFile that is left on a full disk complains to standard error
-    np.savez(archive, **{f"{split}_{kind}": array for split, arrays in splits.items()
-                         for kind, array in zip(("images", "labels"), arrays)})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
-            file.write(archive.getbuffer())
+        _write(path, splits)
     except (OSError, WriteError) as error:
         reason = getattr(error, "strerror", None) or error
         warnings.warn(f"glyphs cannot be saved in {folder} ({reason}); they will be drawn again "
                       "next time", stacklevel=2)
     return splits["train"], splits["test"]
+
+
+def _write(path, splits):
+    archive = io.BytesIO()  # a ZipFile that is left on a full disk complains to standard error
+    np.savez(archive, **{f"{split}_{kind}": array for split, arrays in splits.items()
+                         for kind, array in zip(("images", "labels"), arrays)})
+    with whole_file(path) as file:
+        file.write(archive.getbuffer())
 
 
 def _read(path):

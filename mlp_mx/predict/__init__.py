@@ -1,6 +1,5 @@
 """Predictions: how likely the network takes each image for each digit."""
 
-from .. import model
 from ..runtime.lazy import nd
 
 __all__ = ["probabilities"]
@@ -21,5 +20,7 @@ def probabilities(X, params):
     ndarray of float32, shape (batch, num_outputs)
         Each row sums to 1.
     """
+    from .. import model  # here, because --help does not need NumPy
+
     X = nd.array(X, params[0].context)
     return model.softmax(model.net(X, params)).asnumpy()

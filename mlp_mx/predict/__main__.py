@@ -5,10 +5,10 @@ import os
 import sys
 import warnings
 
-import numpy as np
+import mlp_mx  # whose modules are imported when they are first used: --help needs few of them
 
-from . import images, probabilities
-from .. import InputError, checkpoint, data, plot, runtime
+from . import probabilities
+from .. import InputError, data
 from .._support import cli
 from .._support.progress import steps
 from ..runtime.lazy import nd
@@ -57,13 +57,13 @@ def _check(args):
     cli.check_different(args, "--plot", "--show-input", "IMAGE")
     for path in (args.plot, args.show_input):
         if path is not None:
-            plot.check_path(path)
-            plot.check_count(len(args.image) or args.samples or SAMPLES)
+            mlp_mx.plot.check_path(path)
+            mlp_mx.plot.check_count(len(args.image) or args.samples or SAMPLES)
 
 
 def _load_network(path, ctx):
     """The parameters, and the name of the data set that they were trained on, or None."""
-    params, metadata = checkpoint.load(path, ctx)
+    params, metadata = mlp_mx.checkpoint.load(path, ctx)
     sizes = [params[0].shape[0], *(bias.size for bias in params[1::2])]
     if (sizes[0], len(sizes), sizes[-1]) != (784, 4, 10):
         raise InputError(f"{path}: expected the chapter's network, of 784 inputs, two hidden "
@@ -74,20 +74,21 @@ def _load_network(path, ctx):
 
 
 def _result(row):
-    """What is said of one digit, given its row of probabilities."""
-    digit, runner_up = (int(index) for index in np.argsort(-row, kind="stable")[:2])
-    return {"digit": digit, "probability": float(row[digit]),
-            "runner_up": runner_up, "runner_up_probability": float(row[runner_up]),
-            "probabilities": row.tolist()}
+    """The prediction for one digit, from its row of probabilities."""
+    row = row.tolist()
+    digit, runner_up, *_ = sorted(range(len(row)), key=lambda number: -row[number])
+    return {"digit": digit, "probability": row[digit], "runner_up": runner_up,
+            "runner_up_probability": row[runner_up], "probabilities": row}
 
 
 def _predict_test_digits(args, params, dataset):
     """Print predictions and labels of random test digits, and draw them if asked to."""
+    import numpy as np
+
     choice = args.dataset or (dataset or "auto").lower()
     test_data = data.load(choice, args.data_dir, ctx=params[0].context, progress=True)[1]
-    seed = SEED if args.seed is None else args.seed
-    order = np.random.RandomState(seed).permutation(test_data.num_examples)
-    chosen = nd.array(order[:args.samples or SAMPLES], params[0].context, dtype=np.int32)
+    order = np.random.RandomState(args.seed or SEED).permutation(test_data.num_examples)
+    chosen = nd.array(order[:args.samples or SAMPLES], params[0].context, dtype="int32")
     X = nd.take(test_data.data, chosen)
     labels = nd.take(test_data.label, chosen).asnumpy().astype(int)
     results = [_result(row) for row in probabilities(X, params)]
@@ -96,25 +97,12 @@ def _predict_test_digits(args, params, dataset):
         for index, label, result in zip(order.tolist(), labels.tolist(), results):
             print(json.dumps({"dataset": test_data.name, "index": index, "label": label, **result}))
     else:
-        print(f"{test_data.name}: {len(labels)} of {test_data.num_examples} test digits; the model "
-              f"was trained on {dataset or 'what its file does not say'}")
+        print(f"{test_data.name}: {len(labels)} of {test_data.num_examples} test digits; training "
+              f"data set: {dataset or 'unknown'}")
         print("model predictions are:", *digits)
         print("true labels :         ", *labels)
-    _draw(args, X.asnumpy()[..., 0], digits, labels)
-
-
-def _draw(args, digits, predictions, labels=None):
     if args.plot is not None:
-        plot.save(plot.strip(digits, np.array(predictions), labels), args.plot)
-
-
-def _see(path):
-    """The picture at `path`, and the network's input made of it."""
-    picture = images.read(path)
-    try:
-        return picture, images.to_mnist(picture)
-    except images.ImageError as error:
-        raise images.ImageError(f"{path}: {error}") from error
+        mlp_mx.plot.save(mlp_mx.plot.strip(X.asnumpy()[..., 0], digits, labels), args.plot)
 
 
 def _printable(text):
@@ -129,49 +117,50 @@ def _line(name, result):
 
 def _predict_pictures(args, params, dataset):
     """Print a prediction for each picture, and draw them if asked to; return the exit code."""
+    from . import images
+
     if dataset != "MNIST":
-        warnings.warn(f"{args.model} was trained on {dataset or 'what it does not say'}, and not "
-                      "on MNIST's handwriting; its predictions for handwriting may be poor",
-                      stacklevel=3)
+        warnings.warn(f"the training data set of {args.model} is {dataset or 'unknown'}, not MNIST;"
+                      " it may misread handwriting", stacklevel=3)
     width = max(len(_printable(path)) for path in args.image)
     seen = []
     for path in steps(args.image, show=False):
         try:
-            picture, digit = _see(path)
+            picture = images.read(path)
+            digit = images.to_mnist(picture)
         except images.ImageError as error:
-            message = str(error).replace(path, _printable(path))
+            message = str(error) if path in str(error) else f"{path}: {error}"
+            message = message.replace(path, _printable(path))
             print(f"error: {message}", file=sys.stderr, flush=True)
             if args.json:
                 print(json.dumps({"file": path, "error": message}), flush=True)
             continue
-        result = _result(probabilities(digit[None] / np.float32(255), params)[0])
+        result = _result(probabilities(digit[None] / 255, params)[0])
         print(json.dumps({"file": path, "dataset": dataset, **result}) if args.json
               else _line(f"{_printable(path):<{width}}", result), flush=True)
-        seen.append((path, _thumbnail(picture), digit, result))
+        step = -(-max(picture.shape) // PICTURE_SIDE)
+        seen.append((path, picture[::step, ::step].copy(), digit, result))  # and not all of it
     if seen:
         _draw_pictures(args, *zip(*seen))
     return 0 if len(seen) == len(args.image) else 1
 
 
-def _thumbnail(picture):
-    step = -(-max(picture.shape) // PICTURE_SIDE)
-    return picture[::step, ::step].copy()  # which does not keep the rest in memory
-
-
 def _draw_pictures(args, paths, pictures, digits, results):
-    _draw(args, np.stack(digits), [result["digit"] for result in results])
+    plot = mlp_mx.plot
+    if args.plot is not None:
+        plot.save(plot.strip(digits, [result["digit"] for result in results]), args.plot)
     if args.show_input is not None:
         captions = [f"{_printable(os.path.basename(path))}\n{result['digit']} "
                     f"({result['probability']:.2f})" for path, result in zip(paths, results)]
-        plot.save(plot.inputs(pictures, np.stack(digits), captions), args.show_input)
+        plot.save(plot.inputs(pictures, digits, captions), args.show_input)
 
 
 @cli.command
 def main(argv=None):
-    """Predict what the command line names."""
+    """Predict the digits in the pictures that the command line names, or test digits."""
     args = _parser().parse_intermixed_args(argv)  # options may stand between the pictures
     _check(args)
-    params, dataset = _load_network(args.model, runtime.context(args.ctx))
+    params, dataset = _load_network(args.model, mlp_mx.runtime.context(args.ctx))
     predict = _predict_pictures if args.image else _predict_test_digits
     return predict(args, params, dataset)
 
