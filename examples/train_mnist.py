@@ -32,7 +32,7 @@ def SGD(params, lr):
 
 @cli.command
 def main(argv=None):
-    """Train by a loop of its own; `mlp_mx.train.fit` would do the same in less than half the time."""
+    """Train by a loop of its own; `mlp_mx.train.fit` does the same in less than half the time."""
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=cli.integer(1, 1000), default=10)
     parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
