@@ -59,7 +59,7 @@ def test_training_reads_a_shared_folder_that_nobody_can_write_to(student, shared
 def test_training_needs_no_folder_to_keep_glyphs_in(student):
     result = student("--dataset", "glyphs")
     assert result.returncode == 0
-    assert "warning: glyphs cannot be kept in" in result.stderr
+    assert "warning: glyphs cannot be saved in" in result.stderr
     assert "Permission denied" in result.stderr
     assert "glyphs test accuracy after epoch 0" in result.stdout
 
