@@ -18,19 +18,7 @@ def _parser():
 
 
 def contact_sheet(images, labels):
-    """Lay out the first twenty images of each digit, one digit per row.
-
-    Parameters
-    ----------
-    images : ndarray of uint8, shape (n, 28, 28)
-    labels : ndarray of uint8, shape (n,)
-        At least twenty of each digit.
-
-    Returns
-    -------
-    ndarray of uint8, shape (560, 1120)
-        Twice as large as the images.
-    """
+    """Lay out the first twenty images of each digit, one digit per row, at twice their size."""
     import numpy as np
 
     rows = [np.hstack(images[labels == digit][:20]) for digit in range(10)]

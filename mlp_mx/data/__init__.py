@@ -48,7 +48,7 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     ctx : mxnet.Context, optional
         Device to load the data to; by default the CPU.
     progress : bool, default False
-        Show bars on standard error, if that is a terminal, for what takes long.
+        Show progress bars on standard error, if that is a terminal.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
 
     ctx = ctx or mx.cpu()
     name, halves = _read(dataset, data_dir, progress)
-    # One after the other, so that only one of them is in memory twice.
+    # One after the other, so that only one of them is in memory twice at any time.
     train_data = ArrayLoader(name, *_transformed(*next(halves), ctx), batch_size, seed)
     test_data = ArrayLoader(name, *_transformed(*next(halves), ctx), batch_size)
     return train_data, test_data

@@ -21,7 +21,7 @@ def to_onnx(params, metadata=None, flat=False, uint8=False, softmax=False):
     params : list of NDArray
         ``[W1, b1, W2, b2, W3, b3]``, of any sizes, as `mlp_mx.checkpoint.load` returns them.
     metadata : dict, optional
-        To write to the model's metadata. Values that are not strings are written as JSON.
+        Written to the model's metadata; values that are not strings become JSON.
     flat : bool, default False
         The input has shape (batch, num_inputs) instead of (batch, 28, 28, 1).
     uint8 : bool, default False

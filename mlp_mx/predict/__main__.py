@@ -26,21 +26,21 @@ def _parser():
     add = parser.add_argument
     add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
     add("image", type=cli.path, metavar="IMAGE", nargs="*", help="picture of one digit, dark on "
-        "light or light on dark; without any, test digits are taken")
+        "light or light on dark; without any, random test digits are used")
     add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
     add("--samples", type=cli.integer(1, 10000), metavar="N",
         help=f"number of test digits (default: {SAMPLES})")
     add("--seed", type=cli.integer(0, 2**32 - 1), metavar="N",
-        help=f"of the choice of test digits (default: {SEED})")
+        help=f"seed of the choice of test digits (default: {SEED})")
     add("--dataset", choices=data.DATASETS,
-        help="of the test digits (default: the one that the model was trained on)")
+        help="data set of the test digits (default: the one that the model was trained on)")
     add("--data-dir", type=cli.path, metavar="DIR",
-        help="folder in which the data set is, or will be, kept")
-    add("--json", action="store_true", help="one line of JSON a digit")
+        help="folder for the data set")
+    add("--json", action="store_true", help="print one line of JSON per digit")
     add("--plot", type=cli.path, metavar="PATH",
         help="file to draw the digits and the predictions to, .png, .svg or .pdf")
     add("--show-input", type=cli.path, metavar="PATH",
-        help="file to draw all pictures to, each beside what the network saw of it")
+        help="file to draw each picture to, beside the network's input made from it")
     return parser
 
 
@@ -49,11 +49,10 @@ def _check(args):
     if args.image:
         for option in ("samples", "seed", "dataset", "data_dir"):
             if getattr(args, option) is not None:
-                raise InputError(f"--{option.replace('_', '-')} is for test digits, and pictures "
-                                 "are given; leave one of them out")
+                raise InputError(f"--{option.replace('_', '-')} is for test digits; leave it out, "
+                                 "or the pictures")
     elif args.show_input is not None:
-        raise InputError("--show-input is for pictures, and none is given; name some, or "
-                         "use --plot")
+        raise InputError("--show-input is for pictures; name some, or use --plot")
     cli.check_different(args, "--plot", "--show-input", "IMAGE")
     for path in (args.plot, args.show_input):
         if path is not None:
