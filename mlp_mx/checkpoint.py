@@ -26,6 +26,7 @@ from .runtime.lazy import mx, nd
 __all__ = ["CheckpointError", "check_path", "load", "names", "save"]
 
 MAX_BYTES = 2 << 30  # of one file; 16 384 hidden units, the most that can be trained, take half
+MAX_ARRAYS = 1000  # in one file
 DIGEST_MARK = b"mlp_mx-sha256:"  # in a .params file, followed by the SHA-256 of what precedes it
 DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}  # of MXNet's numbers
 
@@ -217,6 +218,8 @@ def _parse_params(file):
     magic, _, count = take("QQQ")
     if magic != 0x112:
         raise CheckpointError("this is not the beginning of such a file")
+    if count > MAX_ARRAYS:  # each takes more memory than the few bytes that it may have there
+        raise CheckpointError(f"expected at most {MAX_ARRAYS} arrays, found {count}")
     arrays = []
     for _ in range(count):
         magic, storage, ndim = take("IiI")

@@ -299,7 +299,7 @@ def write(path, kind):
     ("absent", "cannot be read: No such file"), ("folder", "cannot be read: Is a directory"),
     ("pipe", "cannot be read: Not a regular file"), ("empty", "found something else"),
     ("text", "found something else"), ("program", "found something else"),
-    ("HEIC", "found something else; convert it"),
+    ("HEIC", "found HEIC; convert it"),
     ("truncated", "is damaged: .*truncated"),
     ("large", "at most 64 megapixels"), ("bomb", "at most 64 megapixels"),
 ])

@@ -74,13 +74,21 @@ def read(path):
         raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found more; "
                          "scale it down") from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{path}: expected a picture ({', '.join(FORMATS)}), found something "
-                         "else; convert it") from error
+        raise ImageError(f"{path}: expected a picture ({', '.join(FORMATS)}), found "
+                         f"{_kind_of(path)}; convert it") from error
     except Exception as error:  # decoding a damaged file can raise anything
         if getattr(error, "strerror", None):
             raise ImageError(f"{path} cannot be read: {error.strerror}") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{path} is damaged: {reason}; use another copy of it") from error
+
+
+def _kind_of(path):
+    """What a file that Pillow cannot read is: HEIC, as phones take pictures, or something else."""
+    with open_regular(path) as file:
+        header = file.read(12)
+    is_heic = header[4:8] == b"ftyp" and header[8:11] in (b"hei", b"hev", b"mif", b"msf")
+    return "HEIC" if is_heic else "something else"
 
 
 def _smaller(picture):
