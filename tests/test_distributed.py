@@ -125,6 +125,7 @@ def test_two_contexts_with_openmp_threads_do_not_hang(python):
     assert result.returncode == 0 and "Epoch 9" in result.stdout
 
 
+@pytest.mark.slow
 def test_an_epoch_of_mnist_on_two_contexts_is_as_good_as_on_one(mnist_dir, capsys):
     accuracies = []
     for contexts in "cpu", "cpu:1,cpu:0":

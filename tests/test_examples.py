@@ -7,6 +7,8 @@ import re
 import matplotlib.image
 import pytest
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 
 

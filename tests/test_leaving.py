@@ -9,6 +9,8 @@ import pytest
 from mlp_mx import checkpoint, data, model, train
 from mlp_mx.export import __main__ as export_command
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[1]
 PROGRAMS = ROOT / "examples" / "leaving"
 

@@ -11,6 +11,8 @@ import pytest
 from mlp_mx.data import mnist
 from mlp_mx.runtime import diagnosis
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # A process of root may write everywhere, unless it gives that up.
 AS_A_USER = [] if os.geteuid() else ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]

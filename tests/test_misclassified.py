@@ -9,6 +9,8 @@ import pytest
 from mlp_mx import checkpoint, model
 from mlp_mx.runtime import nd
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "misclassified.py"
 
 

@@ -5,6 +5,8 @@ import re
 
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "own_digit.py"
 
 

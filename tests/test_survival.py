@@ -13,6 +13,8 @@ import pytest
 from mlp_mx import checkpoint
 from mlp_mx.train import record
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("MLP_MX_KILLS", 2))
 EPOCHS = 40
 SMALL_RUN = pathlib.Path(__file__).with_name("small_run.py")
