@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import pytest
 from PIL import Image
 
 pytestmark = pytest.mark.slow
