@@ -5,33 +5,37 @@ put in the middle of 28 x 28, white on black. In a photograph, the ink is first 
 paper.
 """
 
+import os
+import stat
 import warnings
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageOps
 
 from .. import InputError
-from .._support.files import open_regular
-from ..data.form import BOX, centred
 
 __all__ = ["ImageError", "ink", "read", "to_mnist"]
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow's EPS would run a program
+HEIC = [b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1")]
 MAX_PIXELS = 64_000_000
-LARGE = 2048  # pixels along the longer side to which larger pictures are reduced when read
-WORK = 512  # pixels along the longer side in which the digit is looked for
-COARSE = 64  # pixels along the longer side in which the background is looked for
-FINE = 4  # samples per pixel, along each axis, of a digit whose strokes are measured
-WIDTHS = (1.6, 5.0)  # of strokes, in MNIST's pixels; others are made thicker or thinner
-SOLID = 6.2  # of MNIST's pixels; no strokes of a digit are so wide
-UNEVEN = 2.45  # no stroke is so many times as wide as the average
-PIECES = 4  # into which a digit may be broken
-GAP = 0.2  # between the pieces of a digit, in heights of it
+LARGE = 2048  # pixels along the longer side: larger pictures are reduced when they are read
+SIDE = 28  # pixels of an image of MNIST's,
+BOX = 20  # and of the square in it that a digit is fitted into
+FINE = 4  # samples a pixel, along each axis, for the width of the strokes
+WIDTHS = (1.6, 5.0)  # pixels of that square: thinner strokes are made thicker, thicker ones thinner
+SOLID = 6.2  # pixels of that square, which no strokes of a digit are wide
+UNEVEN = 2.7  # times the width of the strokes, which they are nowhere in a digit
+PIECES = 4  # that a digit may be broken into
+BUSY = 0.12  # of the ink: how much of it the rest of a picture of one digit hardly has
+GAP = 0.2  # between parts of one digit, where 1 is its height
 WIDEST = 3  # times as wide as high; no digit of MNIST's test set is more than twice
-BUSY = 0.12  # of the ink's strength, at most, in the rest of the picture
+WORK = 512  # pixels along the longer side that a picture is reduced to,
+COARSE = 64  # and its background
+EDGE = 0.2  # of a picture: so far from its sides may a table, a frame or a margin line reach
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
-NOISE = 8  # times the noise by which a digit must stand out
-MIN_AREA = 8  # pixels of ink
+NOISE = 8  # times the noise that a digit has to stand out
+MIN_AREA = 8  # pixels of the ink that is found
 BLANK = ("expected one digit that stands out from its background, found a blank picture; write it "
          "larger or darker")
 SEVERAL = "expected one digit, found several things; crop the picture to one"
@@ -61,34 +65,47 @@ def read(path):
         If the file is missing, damaged, too large or not a picture.
     """
     try:
-        with open_regular(path) as file, warnings.catch_warnings():
+        _check_file(path, os.stat(path))
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of pictures that are refused below
-            with Image.open(file, formats=FORMATS) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
-                picture.draft(None, (LARGE, LARGE))  # JPEG files can be decoded at a smaller size
+            with Image.open(path, formats=FORMATS) as picture:
+                _check_size(path, *picture.size)
+                picture.draft(None, (LARGE, LARGE))  # which JPEG files are decoded smaller for
                 return _grey(ImageOps.exif_transpose(_smaller(picture)))
-    except MemoryError:
+    except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found more; "
-                         "scale it down") from error
+        raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found many "
+                         "more; scale it down") from error
     except Image.UnidentifiedImageError as error:
         raise ImageError(f"{path}: expected a picture ({', '.join(FORMATS)}), found "
-                         f"{_kind_of(path)}; convert it") from error
-    except Exception as error:  # decoding a damaged file can raise anything
+                         f"{_kind(path)}; convert it") from error
+    except Exception as error:  # a damaged file can make what decodes it raise anything
         if getattr(error, "strerror", None):
             raise ImageError(f"{path} cannot be read: {error.strerror}") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{path} is damaged: {reason}; use another copy of it") from error
 
 
-def _kind_of(path):
-    """What a file that Pillow cannot read is: HEIC, as phones take pictures, or something else."""
-    with open_regular(path) as file:
+def _check_file(path, status):
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{path}: expected a picture, found a folder; name the files in it")
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+        raise ImageError(f"{path}: expected a picture in a file, found a pipe or a device")
+    if not status.st_size:
+        raise ImageError(f"{path}: expected a picture, found an empty file; use another copy of it")
+
+
+def _kind(path):
+    with open(path, "rb") as file:
         header = file.read(12)
-    is_heic = header[4:8] == b"ftyp" and header[8:11] in (b"hei", b"hev", b"mif", b"msf")
-    return "HEIC" if is_heic else "something else"
+    return "HEIC" if header[4:] in HEIC else "something else"
+
+
+def _check_size(path, width, height):
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found "
+                         f"{width} x {height} pixels; scale it down")
 
 
 def _smaller(picture):
@@ -150,11 +167,19 @@ def ink(image):
     coarse = np.where(outside, plain, coarse)
     outside = _resize(outside.astype(np.float32), image.shape) > 0
     image = np.where(outside, _resize(plain, image.shape), image)
+    difference = coarse - plain
     # Strokes are narrow, shadows are wide; ink also differs from paper by more, hence the cubes.
-    narrow = np.pad(coarse - plain, max(coarse.shape) // 3)
-    narrow = narrow - _blur(narrow, max(coarse.shape) // 5)
+    narrow = np.pad(difference, max(difference.shape) // 3)
+    narrow = narrow - _blur(narrow, max(difference.shape) // 5)
     sign = 1 if (narrow ** 3).sum() > 0 else -1
-    return sign * image - _resize(_filled(sign * coarse), image.shape)
+    difference *= sign
+    beyond = np.where(difference > 0.5 * difference.max(), plain, coarse)
+    background = sign * _filled(sign * coarse, sign * beyond)
+    background = _resize(background, image.shape)
+    if sign < 0:  # where there is less light, dark ink differs less from the paper
+        image = image * (background.max() / np.maximum(background, 1))
+        background = background.max()
+    return sign * (image - background)
 
 
 def _reduce(image, limit):
@@ -168,7 +193,7 @@ def _trimmed(image):
     least = 0.3 * np.ptp(image)
     for _ in range(4):
         image = np.rot90(image)
-        depth, lag = len(image) // 5, len(image) // 100 + 1
+        depth, lag = int(EDGE * len(image)), len(image) // 100 + 1
         step = image[lag:depth + lag] - image[:depth]
         low, high = np.percentile(step, [10, 90], axis=1)  # nine tenths of a row agree
         edges = np.flatnonzero(np.maximum(low, -high) > least)
@@ -178,7 +203,7 @@ def _trimmed(image):
 
 def _outside(difference):
     """Mask of what reaches in from the sides of a picture: a table, a finger, a shadow."""
-    labels = _components(np.abs(difference) > max(0.2 * np.ptp(difference), 8 * _noise(difference)))
+    labels = _components(np.abs(difference) > 0.3 * np.ptp(difference))
     y, x = (side // 4 for side in labels.shape)
     middle = labels[y:-y or None, x:-x or None]
     bands = labels[:y], labels[-y:], labels[:, :x], labels[:, -x:]
@@ -186,7 +211,7 @@ def _outside(difference):
     area, in_middle = (np.bincount(part.ravel(), minlength=size) for part in (labels, middle))
     around = sum(np.bincount(np.unique(band), minlength=size) for band in bands) == 4
     outside = np.zeros(size, bool)
-    outside[labels[_frame(labels.shape)]] = True
+    outside[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
     outside &= in_middle < 0.1 * area
     outside &= ~around | (~outside & (area > 4))[1:].any()  # a 0 may fill the picture
     outside[0] = False
@@ -199,10 +224,11 @@ def _resize(image, shape, box=None, filter=Image.BILINEAR):
 
 def _frame(shape):
     """Mask of the pixels along the edges of a picture, where most is paper."""
-    y, x = (-(-side // 32) for side in shape)
-    frame = np.ones(shape, bool)
-    frame[y:-y, x:-x] = False
-    return frame
+    height, width = shape
+    edge = np.ones(shape, bool)
+    y, x = -(-height // 32), -(-width // 32)
+    edge[y:height - y, x:width - x] = False
+    return edge
 
 
 def _paper(image):
@@ -221,20 +247,26 @@ def _paper(image):
     return (terms @ factors).astype(np.float32)
 
 
-def _filled(image):
-    """Remove what stands out of its surroundings and is no wider than a stroke can be."""
+def _filled(image, beyond):
+    """Remove what stands out of its surroundings and is no wider than a stroke can be.
+
+    The picture goes on outside with what `beyond` has along its edges.
+    """
     size = max(image.shape) * 3 // 10 | 1  # odd
-    padded = np.pad(image, size, mode="edge")
-    opened = _filtered(padded, ImageFilter.MinFilter(size), ImageFilter.MaxFilter(size))
+    padded = np.pad(beyond, size, mode="edge")
+    padded[size:-size, size:-size] = image
+    opened = _extreme(_extreme(padded, size, np.min), size, np.max)
     opened = _blur(opened, size // 8)[size:-size, size:-size]
     return opened + np.median((image - opened)[_frame(image.shape)])  # as noise has extremes, too
 
 
-def _filtered(image, *filters):
-    image = Image.fromarray(image)
-    for each in filters:
-        image = image.filter(each)
-    return np.asarray(image)
+def _extreme(image, size, extreme):
+    """The least or the greatest value in the square of `size` pixels around each; odd size."""
+    for _ in range(2):
+        padded = np.pad(image, ((size // 2, size // 2), (0, 0)), mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=0)
+        image = extreme(windows, axis=-1).T
+    return image
 
 
 def _blur(image, radius):
@@ -268,8 +300,7 @@ def to_mnist(image):
         digit.
     """
     digit = _fitted(_digit(ink(image)), BOX * FINE)
-    digit = _fitted(_restroked(digit), BOX)
-    return centred(np.rint(255 * digit / digit.max()).astype(np.uint8)[None])[0]
+    return _centred(_fitted(_restroked(digit), BOX))
 
 
 def _digit(ink):
@@ -278,8 +309,8 @@ def _digit(ink):
     level = _level(smooth, max(NOISE * noise, MIN_CONTRAST))
     found = smooth > max(0.35 * level, 3 * noise)
     mask = _one_digit(found)
-    # Faint edges belong to the digit, specks do not.
-    near = _grown(mask, 0.06 * max(map(np.ptp, np.nonzero(mask)))) & ~_grown(found & ~mask, 1)
+    # Faint edges belong to the digit, what was left out of it does not.
+    near = _grown(mask, 1.2 * _extent(mask) / BOX) & ~_grown(found & ~mask, 1)
     full = np.percentile(smooth[mask], 75)
     reaches_out = mask[[0, -1]].any() or mask[:, [0, -1]].any()
     if reaches_out and np.percentile(np.abs(np.append(smooth[~near], 0)), 90) > BUSY * full:
@@ -315,16 +346,24 @@ def _level(ink, least):
     return (strong ** 3).sum() / (strong ** 2).sum()
 
 
+def _extent(mask):
+    ys, xs = np.nonzero(mask)
+    return max(np.ptp(ys), np.ptp(xs)) + 1
+
+
 def _grown(mask, radius):
     return _blur(mask.astype(np.float32), max(round(radius), 1)) > 1e-6
 
 
 def _one_digit(mask):
-    """Keep the largest piece of ink and the pieces near it, without specks."""
+    """Keep the largest piece of ink and the pieces near it, without specks and lines."""
     labels = _components(mask)
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     areas[areas < 0.02 * areas.max()] = 0
+    lines = [label for label in np.flatnonzero(areas) if _is_line(labels == label)]
+    if np.delete(areas, lines).max() > 0.2 * areas.max():  # not a 1
+        areas[lines] = 0
     if areas.max() < MIN_AREA:
         raise ImageError(BLANK)
     mask = (areas > 0)[labels]
@@ -352,23 +391,35 @@ def _side_by_side(mask):
     return np.count_nonzero(np.array(heights) > 0.6 * max(heights)) > 1
 
 
+def _is_line(mask):
+    """Whether a piece goes straight across the picture, about along its sides."""
+    shares = [(np.ptp(places) + 1) / side for places, side in zip(np.nonzero(mask), mask.shape)]
+    return max(shares) > 0.9 and min(shares) < 0.1
+
+
 def _components(mask):
     """Number the connected parts of a mask from 1; corners connect; 0 is outside."""
-    number = np.zeros(np.add(mask.shape, 2), int)
-    number[1:-1, 1:-1][mask] = np.arange(1, np.count_nonzero(mask) + 1)
-    pairs = []
-    for shift in (0, 1), (1, -1), (1, 0), (1, 1):
-        neighbour = np.roll(number, shift, axis=(0, 1))
-        both = (number > 0) & (neighbour > 0)
-        pairs.append((number[both], neighbour[both]))
-    here, there = np.concatenate(pairs, axis=1)
-    label = np.arange(number.max() + 1)
-    while (label[here] != label[there]).any():
-        low = np.minimum(label[here], label[there])
-        np.minimum.at(label, label[here], low)
-        np.minimum.at(label, label[there], low)
+    change = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    row, start = np.nonzero(change == 1)
+    end = np.nonzero(change == -1)[1]
+    # Runs of pixels, in order; those in the next row that touch run i are first[i] … last[i] - 1.
+    stride = mask.shape[1] + 2
+    first = np.searchsorted(row * stride + end, (row + 1) * stride + start, "left")
+    last = np.searchsorted(row * stride + start, (row + 1) * stride + end, "right")
+    count = np.maximum(last - first, 0)
+    above = np.repeat(np.arange(len(row)), count)
+    below = np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
+    label = np.arange(len(row))
+    while (label[above] != label[below]).any():
+        low = np.minimum(label[above], label[below])
+        np.minimum.at(label, label[above], low)
+        np.minimum.at(label, label[below], low)
         label = label[label]
-    return np.unique(label, return_inverse=True)[1][number[1:-1, 1:-1]]
+    number = np.unique(label, return_inverse=True)[1] + 1
+    steps = np.zeros(change.shape, int)
+    steps[row, start] = number
+    steps[row, end] = -number
+    return np.cumsum(steps, axis=1)[:, :-1]
 
 
 def _fitted(image, longer):
@@ -395,14 +446,36 @@ def _restroked(digit):
                          "picture to one digit")
     steps = round((np.clip(width, *WIDTHS) - width) * FINE / 2)
     digit = np.pad(digit, max(steps, 0))
-    thicken_or_thin = ImageFilter.MaxFilter(3) if steps > 0 else ImageFilter.MinFilter(3)
-    return _filtered(digit, *abs(steps) * [thicken_or_thin])
+    for step in range(abs(steps)):
+        digit = _step(digit, np.max if steps > 0 else np.min, step % 2)
+    return digit
 
 
 def _depth(mask):
-    """The radius of the largest square inside a mask."""
+    """The radius of the largest disc (an octagon, rather) inside a mask."""
     depth = 0
     while mask.any():
-        mask = _filtered(mask.astype(np.uint8), ImageFilter.MinFilter(3))
+        mask = _step(mask, np.min, depth % 2)
         depth += 1
     return depth
+
+
+def _step(image, extreme, corners):
+    """The least or the greatest value of each pixel and its 4 neighbours, or 8 with the corners."""
+    padded = np.pad(image, 1)
+    shifts = [padded[1 + y:1 + y + image.shape[0], 1 + x:1 + x + image.shape[1]]
+              for y in (-1, 0, 1) for x in (-1, 0, 1) if corners or not x * y]
+    return extreme(shifts, axis=0)
+
+
+def _centred(image):
+    """Lay an image with its centre of mass in the middle, and make it uint8."""
+    image = image / image.max()
+    corner = []
+    for axis, side in enumerate(image.shape):
+        centre = (image.sum(axis=1 - axis) @ np.arange(side)) / image.sum()
+        corner.append(int(np.clip(round(SIDE / 2 - centre), 0, SIDE - side)))
+    result = np.zeros((SIDE, SIDE), np.uint8)
+    y, x = corner
+    result[y:y + image.shape[0], x:x + image.shape[1]] = np.rint(255 * image)
+    return result
