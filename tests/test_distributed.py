@@ -2,7 +2,6 @@
 
 import functools
 import pathlib
-import signal
 
 import numpy as np
 import pytest
@@ -111,26 +110,6 @@ def test_divergence_is_found_in_the_batch_where_it_is():
 def test_join_is_told_by_the_devices_and_the_launcher():
     assert distributed.join(devices(1)).num_workers == 1
     assert distributed.join(devices(2)).contexts == devices(2)
-
-
-def test_a_worker_that_cannot_handle_a_signal_ends_soon_after_it(python):
-    # A mutex that is locked twice stands for a wait in MXNet.
-    code = """if True:
-        import ctypes, os, signal, threading
-        from mlp_mx._support import cli
-        from mlp_mx.train import distributed
-
-        def wait_for_ever(*_):
-            threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM]).start()
-            mutex = ctypes.create_string_buffer(64)
-            for _ in range(2):
-                ctypes.CDLL(None).pthread_mutex_lock(mutex)
-
-        distributed.GRACE, distributed.Workers = 1, wait_for_ever
-        cli.command(lambda argv: distributed.join([]))()
-    """
-    result = python("-c", code, DMLC_ROLE="worker")
-    assert result.returncode == 128 + signal.SIGTERM
 
 
 def test_two_contexts_with_openmp_threads_do_not_hang(python):

@@ -1,86 +1,41 @@
 """One training on several devices, of one machine or of many: MXNet's kvstore sums the gradients.
 
-Each batch is cut into as many parts as there are devices in all. Each device computes the gradients
-of its part on its own copy of the parameters, gets the sum over all devices, and takes the same
-step; so the copies stay alike.
+Each batch is cut into a part for each device. That computes the part's gradients on its own copy of
+the parameters, gets the sum over all devices, and takes the same step; so the copies stay alike.
 """
 
+import contextlib
 import itertools
 import os
-import signal
-import threading
-import time
 import zlib
 
 import numpy as np
 
 from .. import InputError, fast
-from .._support import signals
 from ..runtime.lazy import mx, nd
-
-__all__ = ["Workers", "join"]
-
-GRACE = 5  # seconds from a signal to the end of a worker
 
 
 def join(contexts):
     """The `Workers` of the job that `mlp_mx.launch` has started this process for, or it alone."""
     if os.environ.get("DMLC_ROLE") == "worker":
-        _end_soon_after_a_signal()
         return Workers(contexts, "dist_sync")
     return Workers(contexts, "device" if len(contexts) > 1 else None)
 
 
-def _end_soon_after_a_signal():
-    """At Ctrl-C or SIGTERM, end this process after `GRACE` seconds, whatever it is doing.
+class Workers(contextlib.AbstractContextManager):
+    """The workers of a job, seen from one: number `rank` of `num_workers`, on some `contexts`.
 
-    Python cannot handle a signal while it waits in MXNet for workers or servers that have died.
-    """
-    told, telling = os.pipe()
-    os.set_blocking(telling, False)
-    signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
-
-    def wait():
-        while (number := os.read(told, 1)[0]) not in signals.MEANINGS:
-            pass
-        time.sleep(GRACE)
-        os._exit(128 + number)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-class Workers:
-    """The workers of a job, seen from one of them.
-
-    Use it as a context manager: a worker that ends with an error then does not wait for the others,
+    All have as many. As a context manager, it lets a worker that fails end without the others,
     which would wait for it.
-
-    Parameters
-    ----------
-    contexts : list of mxnet.Context
-        This worker's devices. All workers need as many.
-    kvstore : {None, "device", "dist_sync"}
-        None is for one device that trains alone.
-
-    Attributes
-    ----------
-    rank : int
-        This worker's number. Worker 0 is the one to print and to save.
-    num_workers : int
-    contexts : list of mxnet.Context
     """
 
     def __init__(self, contexts, kvstore=None):
         self.contexts, self.rank, self.num_workers = list(contexts), 0, 1
-        self._kvstore = mx.kv.create(kvstore) if kvstore else None
-        self._keys = set()
-        if self._kvstore:
+        self._kvstore, self._keys = mx.kv.create(kvstore) if kvstore else None, set()
+        if kvstore:
             # The kvstore numbers workers as they come, `mlp_mx.launch` by their places.
             self.rank = int(os.environ.get("MLP_MX_RANK", self._kvstore.rank))
             self.num_workers = self._kvstore.num_workers
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, error_type, *_):
         if error_type is not None and self._kvstore:  # MXNet's Python has no function for it
@@ -150,7 +105,7 @@ class _InTurn(list):
             array.wait_to_read()
 
 
-class _Replicas:
+class _Replicas(contextlib.AbstractContextManager):
     """A `fast.Replica` on each of a worker's devices, which looks like one."""
 
     def __init__(self, function, params, update, workers):
@@ -178,9 +133,6 @@ class _Replicas:
         """Sum the gradients over all devices of all workers."""
         for place, arrays in enumerate(zip(*(replica.params for replica in self._replicas))):
             self._workers.sum(place, [array.grad for array in arrays])
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self._replicas[0].copy_to(self._originals)
