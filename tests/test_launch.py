@@ -338,18 +338,19 @@ def test_a_missing_folder_ends_a_job_by_ssh(monkeypatch):
     assert ended.returncode and not ended.stdout and "no such folder" in ended.stderr
 
 
-def keeper(*command, **environment):
-    """Worker 0 as `become` runs it; it says "started" when it has started."""
-    code = (f"from mlp_mx import launch; launch.SILENCE = 1; "
-            f"launch.become(launch.Job({command}, 1, 1, ('127.0.0.1', 9100)), 2)")
+def part(rank_name, *command, **environment):
+    """A process that runs worker 0 of a job, as one that ssh or srun has started."""
+    arguments = ["-n", "1", "--address", "127.0.0.1:9100", "--", *command]
+    code = ("from mlp_mx import launch; from mlp_mx.launch.__main__ import main; "
+            f"launch.SILENCE = 1; main({arguments})")
     return subprocess.Popen(
-        [sys.executable, "-c", code], env={**os.environ, **environment},
+        [sys.executable, "-c", code], env={**os.environ, **environment, rank_name: "2"},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_host_without_signs_of_life_ends_what_it_runs():
     begin = time.monotonic()
-    with keeper("sleep", "100", **{launch.SSH_RANK: "2"}) as host:
+    with part(launch.SSH_RANK, "sleep", "100") as host:
         assert host.wait(timeout=60) == 128 + signal.SIGTERM
     assert time.monotonic() - begin > 1
 
@@ -357,11 +358,11 @@ def test_a_host_without_signs_of_life_ends_what_it_runs():
 def test_a_part_that_does_not_end_at_a_signal_is_killed(jobs):
     # As a worker that waits in MXNet for others, where Python cannot handle a signal.
     shell = "trap '' TERM; echo started; while true; do sleep 0.1; done"
-    with keeper("sh", "-c", shell, **jobs.variable) as part:
-        assert part.stdout.readline() == "started\n"
+    with part("PMIX_RANK", "sh", "-c", shell, **jobs.variable) as task:
+        assert task.stdout.readline() == "started\n"
         begin = time.monotonic()
-        part.terminate()
-        assert part.wait(timeout=60) == 128 + signal.SIGKILL
+        task.terminate()
+        assert task.wait(timeout=60) == 128 + signal.SIGKILL
         assert launch.GRACE <= time.monotonic() - begin < 15
 
 

@@ -32,7 +32,6 @@ SSH = [
 POLL = 0.1  # seconds between two looks at the processes
 GRACE = 3  # seconds that a process has to end, before it is killed
 SILENCE = 20  # seconds without a sign of life from the launcher
-PR_SET_PDEATHSIG = 1
 KILLED = {128 + number: f"was killed by {number.name}" for number in signal.Signals}
 
 
@@ -144,21 +143,23 @@ def become(job, rank):
     os.environ.setdefault("MLP_MX_HOST", socket.gethostname())
     os.environ.update(variables, DMLC_NODE_HOST=own_address(job.address[0]))
     stdin = [sys.stdin] if SSH_RANK in os.environ else []
-    popen, heard = _start(command, stdin=subprocess.DEVNULL), time.monotonic()
-    with contextlib.suppress(KeyboardInterrupt):  # it says so itself
-        while popen.poll() is None and not (stdin and time.monotonic() > heard + SILENCE):
-            if select.select(stdin, [], [], POLL)[0]:
-                if not os.read(sys.stdin.fileno(), 4096):
-                    break
-                heard = time.monotonic()
-    sys.exit(_end(popen, GRACE))
+    with signals.deferred():
+        popen, heard = _start(command, stdin=subprocess.DEVNULL), time.monotonic()
+        with contextlib.suppress(signals.Stopped):  # the part says so itself
+            while popen.poll() is None and not (stdin and time.monotonic() > heard + SILENCE):
+                signals.check()
+                if select.select(stdin, [], [], POLL)[0]:
+                    if not os.read(sys.stdin.fileno(), 4096):
+                        break
+                    heard = time.monotonic()
+        sys.exit(_end(popen, GRACE))
 
 
 def _start(command, **options):
     """Start a command in a session of its own, which on Linux dies with this process."""
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None).prctl
-        options["preexec_fn"] = lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        options["preexec_fn"] = lambda: prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     with refused(f"{command[0]} cannot be run"):
         return subprocess.Popen(command, start_new_session=True, **options)
 
