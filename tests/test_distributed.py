@@ -1,16 +1,16 @@
 """Several devices against one, in one process; `test_launch` has several processes."""
 
+import functools
 import pathlib
-import signal
 
 import numpy as np
 import pytest
 
-from mlp_mx import fast, model, train
+from mlp_mx import InputError, fast, model, train
 from mlp_mx.train import __main__ as train_command
 from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.train import distributed
-from mlp_mx.runtime import mx, nd
+from mlp_mx.runtime import autograd, mx, nd
 
 SMALL_RUN = pathlib.Path(__file__).with_name("small_run.py")
 
@@ -59,30 +59,44 @@ def test_two_gpus_compute_what_one_cpu_does():
     assert difference(params, expected) <= 1e-3
 
 
-@pytest.mark.parametrize("num_examples, num_parts", [(64, 1), (64, 6), (2, 4), (33, 6)])
-def test_bounds_cut_a_batch_into_parts_that_differ_by_one(num_examples, num_parts):
-    bounds = distributed.bounds(num_examples, num_parts)
-    sizes = np.diff(bounds)
-    assert (bounds[0], bounds[-1], len(sizes)) == (0, num_examples, num_parts)
-    assert 0 <= sizes.max() - sizes.min() <= 1
+def test_devices_get_parts_of_a_batch_that_differ_by_one_example():
+    sizes = []
+
+    def loss(X, params):
+        sizes.append(len(X))
+        return nd.sum(X * params[0])
+
+    workers = distributed.Workers(devices(6), "device")
+    for num_examples in 33, 64:
+        replica = workers.replica(loss, [nd.ones(1)], train.SGD)
+        X = nd.random.uniform(shape=(num_examples, 1))
+        with autograd.record():
+            result = replica(X)
+        assert result.asscalar() == pytest.approx(X.sum().asscalar())
+    assert set(sizes) == {5, 6, 10, 11}
 
 
-@pytest.mark.parametrize("update", ["elementwise", "of each parameter"])
-def test_updates_of_all_devices_are_taken(update):
-    def halve(params, lr):
-        for param in params:
-            param[:] = param - lr * param.grad / 2
+def halve(params, lr):
+    for param in params:
+        param[:] = param - lr * param.grad / 2
 
-    expected = fit(128, 64, learning_rate=0.0005)[1]
-    update = fast.elementwise(halve) if update == "elementwise" else halve
+
+def test_an_elementwise_update_is_called_with_the_arrays_of_all_devices():
     workers = distributed.Workers(devices(2), "device")
-    assert difference(fit(128, 64, workers, update=update)[1], expected) <= 1e-5
+    params = fit(128, 64, workers, update=fast.elementwise(functools.partial(halve)))[1]
+    assert difference(params, fit(128, 64, learning_rate=0.0005)[1]) <= 1e-5
+
+
+def test_another_update_is_refused_on_several_devices_of_a_process():
+    with pytest.raises(InputError, match="mark it with fast.elementwise"):
+        fit(128, 64, distributed.Workers(devices(2), "device"), update=halve)
 
 
 def test_totals_are_exact():
     workers = distributed.Workers(devices(2), "device")
     counts = [0, 1, 4095, 4096, 2**24 + 1, 2**36 - 1]
     assert workers.total(*counts) == counts
+    assert workers.total_loss(1e5 + 1e-6) == pytest.approx(1e5 + 1e-6, abs=1e-7)
 
 
 def test_divergence_is_found_in_the_batch_where_it_is():
@@ -96,26 +110,6 @@ def test_divergence_is_found_in_the_batch_where_it_is():
 def test_join_is_told_by_the_devices_and_the_launcher():
     assert distributed.join(devices(1)).num_workers == 1
     assert distributed.join(devices(2)).contexts == devices(2)
-
-
-def test_a_worker_that_cannot_handle_a_signal_ends_soon_after_it(python):
-    # A mutex that is locked twice stands for a wait in MXNet.
-    code = """if True:
-        import ctypes, os, signal, threading
-        from mlp_mx._support import cli
-        from mlp_mx.train import distributed
-
-        def wait_for_ever(*_):
-            threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM]).start()
-            mutex = ctypes.create_string_buffer(64)
-            for _ in range(2):
-                ctypes.CDLL(None).pthread_mutex_lock(mutex)
-
-        distributed.GRACE, distributed.Workers = 1, wait_for_ever
-        cli.command(lambda argv: distributed.join([]))()
-    """
-    result = python("-c", code, DMLC_ROLE="worker")
-    assert result.returncode == 128 + signal.SIGTERM
 
 
 def test_two_contexts_with_openmp_threads_do_not_hang(python):

@@ -1,168 +1,198 @@
 """Start the processes of a job on this machine or on several, and end them together.
 
-    python -m mlp_mx.launch -n 4 -s 2 -- python -m mlp_mx.train
-
 A job is a scheduler, through which the others find each other; servers, which sum what workers push
-to MXNet's kvstore; and workers, which run the command. This module starts them on one machine or by
-ssh. mpirun and srun start processes themselves, and `become` turns each into its part of the job.
+to MXNet's kvstore; and workers, which run the command. `run` starts them here, or by ssh. What runs
+on other machines is this launcher, as with mpirun and srun; `become` makes it a part of the job.
 """
 
 import contextlib
+import ctypes
 import os
-import re
+import select
 import shlex
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from typing import NamedTuple
 
-from .. import InputError
-from .processes import JobError, run
+from .. import Error, InputError
+from .._support import signals
 
-__all__ = ["Job", "JobError", "become", "local_job", "own_address", "ssh_job"]
-
-LOOPBACK = "127.0.0.1"
 # MXNet, when it is imported, serves in a process whose role is not to work.
-SERVE = ["-c", "from mlp_mx import runtime; runtime.load()"]
-PYTHON = ("python", "python3")  # as users write it in a command
-# Variables that processes on other machines are given, too.
-PASSED_ON = ("MLP_MX_BLAS", "MLP_MX_DATA", "OMP_NUM_THREADS", "PYTHONPATH")
+SERVE = ["python", "-c", "from mlp_mx import runtime; runtime.load()"]
+PASSED_ON = ("MLP_MX_BLAS", "MLP_MX_DATA", "OMP_NUM_THREADS", "PYTHONPATH")  # to hosts
+SSH_RANK = "MLP_MX_SSH_RANK"
 SSH = [
     "ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new",
     "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
 ]
+POLL = 0.1  # seconds between two looks at the processes
+GRACE = 3  # seconds that a process has to end, before it is killed
+SILENCE = 20  # seconds without a sign of life from the launcher
+KILLED = {128 + number: f"was killed by {number.name}" for number in signal.Signals}
+
+
+@contextlib.contextmanager
+def refused(what):
+    """Turn what the system refuses into an `InputError` that begins with `what`."""
+    try:
+        yield
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{what}: {getattr(error, 'strerror', None) or error}") from error
 
 
 class Job(NamedTuple):
-    """What runs in how many processes: rank 0 is the scheduler; servers come next, then workers."""
+    """The command of the workers, how many processes there are, where the scheduler listens."""
 
     command: list
-    """What workers run, list of str; ``python`` in its first place is `python`."""
     num_workers: int
     num_servers: int
-    address: tuple = (LOOPBACK, 0)
-    """Where the scheduler listens: IP address and port, 0 for any."""
-    python: str = sys.executable
-
-    @property
-    def size(self):
-        """Number of processes."""
-        return 1 + self.num_servers + self.num_workers
+    address: tuple
 
     def part(self, rank):
-        """The role of a rank, its number in that role, its command, and variables to add."""
+        """A rank's role, its number in that role, its command, and variables for it."""
         roles = ["scheduler", *["server"] * self.num_servers, *["worker"] * self.num_workers]
         role, number = roles[rank], rank - roles.index(roles[rank])
-        first, *others = self.command if role == "worker" else ["python", *SERVE]
-        variables = {
+        first, *others = self.command if role == "worker" else SERVE
+        is_python = first in ("python", "python3")  # as users write it
+        return role, number, [sys.executable if is_python else first, *others], {
             "DMLC_ROLE": role, "MLP_MX_RANK": str(number),
             "DMLC_PS_ROOT_URI": self.address[0], "DMLC_PS_ROOT_PORT": str(self.address[1]),
             "DMLC_NUM_WORKER": str(self.num_workers), "DMLC_NUM_SERVER": str(self.num_servers),
         }
-        return role, number, [self.python if first in PYTHON else first, *others], variables
-
-    @contextlib.contextmanager
-    def with_port(self):
-        """The job with a port that is kept from other programs for the while.
-
-        The socket that keeps it does not listen, and so does not keep it from the scheduler, which
-        sets SO_REUSEADDR, too.
-        """
-        with socket.socket() as placeholder:
-            placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                placeholder.bind(self.address)
-            except OSError as error:
-                raise InputError("the scheduler cannot listen at {}:{} of {}: {}".format(
-                    *self.address, socket.gethostname(), error.strerror)) from error
-            yield self._replace(address=placeholder.getsockname())
 
 
-def local_job(job):
-    """Run a job on this machine, where only this machine can reach it.
+class Process:
+    """A process of a job: by ssh if there are hosts, on which this launcher then starts it.
 
-    Raises
-    ------
-    InputError
-        If the command cannot be run.
-    JobError
-        If a process has failed. All have been ended then, as they are at Ctrl-C or SIGTERM.
+    What the first worker says is shown at once; what another says is shown if it fails.
     """
-    threads = max(1, (os.cpu_count() or 1) // 2 // job.num_workers)  # MXNet's default, shared out
-    shared = {"OMP_NUM_THREADS": str(threads), **os.environ, "DMLC_NODE_HOST": LOOPBACK}
-    with job.with_port() as job:
-        run([(f"{role} {number}", command, {**shared, **variables})
-             for role, number, command, variables in map(job.part, range(job.size))])
+
+    def __init__(self, job, rank, hosts, python):
+        role, number, command, variables = job.part(rank)
+        self.name = f"{role} {number}"
+        threads = max(1, (os.cpu_count() or 1) // 2 // job.num_workers)  # MXNet's default, shared
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ, **variables,
+                       "DMLC_NODE_HOST": job.address[0]}
+        stdin = subprocess.DEVNULL
+        if hosts and role != "scheduler":
+            host = hosts[number % len(hosts)]
+            self.name += f" on {host}"
+            command = [*SSH, "--", host, _line(job, rank, host, python)]
+            environment, stdin = None, subprocess.PIPE
+        self._said = None if (role, number) == ("worker", 0) else tempfile.TemporaryFile()
+        self.popen = _start(command, env=environment, stdin=stdin, stderr=self._said)
+
+    def check(self):
+        """Give a host a sign of life, and raise an `Error` if the process has failed."""
+        if self.popen.stdin:
+            with contextlib.suppress(BrokenPipeError):  # it has ended
+                os.write(self.popen.stdin.fileno(), b".")
+        if self.popen.poll():
+            if self._said:
+                self._said.seek(0)
+                print(self._said.read().decode(errors="replace"), end="", file=sys.stderr)
+            code = _end(self.popen, 0)
+            error = Error(f"{self.name} {KILLED.get(code, f'ended with exit code {code}')}")
+            error.exit_code = code
+            raise error
 
 
-def ssh_job(job, hosts):
-    """Run a job on other machines, in a folder of the same name, with its scheduler on this one.
+def run(job, hosts, python):
+    """Run a job until its workers end, or any of its processes fails; then end the others.
 
-    Worker i runs on host i of the list, and so does server i; if it ends, it starts over.
-    If the job has no address, it is the one where the first host reaches this machine.
-
-    Raises
-    ------
-    InputError, JobError
-        As `local_job` does.
+    Servers and workers run here or, one after the other, on the hosts; the scheduler runs here.
     """
-    if not job.address:
-        job = job._replace(address=(own_address(_host_name(hosts[0])), 0))
-    with job.with_port() as job:
-        parts = []
-        for role, number, command, variables in map(job.part, range(job.size)):
-            if role == "scheduler":
-                variables["DMLC_NODE_HOST"] = job.address[0]
-                command[0] = sys.executable
-                parts.append((role, command, {**os.environ, **variables}))
-            else:
-                host = hosts[number % len(hosts)]
-                line = _remote_line(job.python, command, {**variables, "MLP_MX_HOST": host})
-                parts.append((f"{role} {number} on {host}", [*SSH, "--", host, line], None, True))
-        run(parts)
+    with bound(job.address) as port, signals.deferred(), contextlib.ExitStack() as stack:
+        job, processes = job._replace(address=port.getsockname()), []
+        for rank in range(1 + job.num_servers + job.num_workers):
+            processes.append(Process(job, rank, hosts, python))
+            stack.callback(_end, processes[rank].popen, 0)
+        workers = processes[1 + job.num_servers:]
+        # The first worker is ended before the others, which it needs to finish its batch.
+        stack.callback(_end, workers[0].popen, GRACE)
+        while any(worker.popen.returncode is None for worker in workers):
+            signals.check()
+            for process in processes:
+                process.check()
+            time.sleep(POLL)
 
 
-def _host_name(host):
-    """Where an alias of ~/.ssh/config leads."""
-    config = subprocess.run(["ssh", "-G", "--", host], capture_output=True, text=True).stdout
-    found = re.search("^hostname (.*)$", config, re.MULTILINE)
-    return found.group(1) if found else host
-
-
-def own_address(host):
-    """The IP address of this machine that `host` reaches it at; nothing is sent there."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.connect((host, 9))
-            return sock.getsockname()[0]
-    except OSError as error:
-        raise InputError(
-            f"{host} cannot be reached from {socket.gethostname()}: {error.strerror}") from error
-
-
-def _remote_line(python, command, variables):
-    """The line for a host's shell to run a command in this folder, for as long as we live."""
-    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    variables = [f"{name}={value}" for name, value in {**passed_on, **variables}.items()]
-    words = ["env", *variables, python, "-m", "mlp_mx.launch.remote", *command]
+def _line(job, rank, host, python):
+    """The line for a host's shell: this launcher, as a rank of the job, in this folder."""
+    passed_on = [f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ]
+    words = [
+        "env", *passed_on, f"{SSH_RANK}={rank}", f"MLP_MX_HOST={host}", python, "-m",
+        "mlp_mx.launch", "-n", str(job.num_workers), "-s", str(job.num_servers),
+        "--address", "{}:{}".format(*job.address), "--", *job.command]
     return f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(words)}"
 
 
 def become(job, rank):
-    """Turn this process, one of those that mpirun or srun has started, into its part of a job.
+    """Run a part of a job for this process, which ssh, mpirun or srun has started, and exit.
 
-    Raises
-    ------
-    InputError
-        If the command cannot be run, or the scheduler cannot listen at the job's address.
+    By ssh, the launcher gives signs of life on standard input. If that ends, or is silent for a
+    while, as when a cable is unplugged, so does the part.
     """
     role, _, command, variables = job.part(rank)
     if role == "scheduler":
-        with job.with_port():  # or say why not
-            pass
-    os.environ.update(variables, DMLC_NODE_HOST=own_address(job.address[0]),
-                      MLP_MX_HOST=socket.gethostname())
+        bound(job.address).close()  # or say why not
+    os.environ.setdefault("MLP_MX_HOST", socket.gethostname())
+    os.environ.update(variables, DMLC_NODE_HOST=own_address(job.address[0]))
+    stdin = [sys.stdin] if SSH_RANK in os.environ else []
+    with signals.deferred():
+        popen, heard = _start(command, stdin=subprocess.DEVNULL), time.monotonic()
+        with contextlib.suppress(signals.Stopped):  # the part says so itself
+            while popen.poll() is None and not (stdin and time.monotonic() > heard + SILENCE):
+                signals.check()
+                if select.select(stdin, [], [], POLL)[0]:
+                    if not os.read(sys.stdin.fileno(), 4096):
+                        break
+                    heard = time.monotonic()
+        sys.exit(_end(popen, GRACE))
+
+
+def _start(command, **options):
+    """Start a command in a session of its own, which on Linux dies with this process."""
+    if sys.platform == "linux":
+        prctl = ctypes.CDLL(None).prctl
+        options["preexec_fn"] = lambda: prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    with refused(f"{command[0]} cannot be run"):
+        return subprocess.Popen(command, start_new_session=True, **options)
+
+
+def _end(popen, grace):
+    """End a process and what it has started; its exit code is 128 + n if signal n has ended it."""
     try:
-        os.execvp(command[0], command)
-    except OSError as error:
-        raise InputError(f"{command[0]} cannot be run: {error.strerror}") from error
+        if popen.stdin:
+            popen.stdin.close()  # which `become` sees at the other end of ssh
+        elif popen.poll() is None:
+            os.killpg(popen.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            popen.wait(grace)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
+        code = popen.wait()
+    return 128 - code if code < 0 else code
+
+
+def bound(address):
+    """A socket that keeps a port, 0 for any, from other programs."""
+    sock = socket.socket()  # does not listen, so the scheduler can, which sets SO_REUSEADDR, too
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with refused(f"the scheduler cannot listen at {address[0]}:{address[1]} of "
+                 f"{socket.gethostname()}"):
+        sock.bind(address)
+    return sock
+
+
+def own_address(host):
+    """The IP address of this machine that `host` reaches it at; nothing is sent there."""
+    with refused(f"{host} cannot be reached from {socket.gethostname()}"):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect((host, 9))
+            return sock.getsockname()[0]

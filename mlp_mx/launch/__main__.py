@@ -5,30 +5,28 @@ import ipaddress
 import os
 import re
 import socket
+import subprocess
 import sys
 
-from . import LOOPBACK, Job, become, local_job, ssh_job
+from . import SSH_RANK, Job, become, own_address, refused, run
 from .. import InputError
 from .._support import cli
 from .._support.files import open_regular
 
-# Variables that say which of how many processes one is: Open MPI's, MPICH's and Slurm's.
+# Variables that say which of how many processes one is: ours, Open MPI's, MPICH's and Slurm's.
 STARTERS = {
-    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMI_RANK": "PMI_SIZE",
+    SSH_RANK: "", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMI_RANK": "PMI_SIZE",
     "SLURM_PROCID": "SLURM_STEP_NUM_TASKS", "PMIX_RANK": "",
 }
 
 
 def _address(text):
-    host, colon, port = text.partition(":")
     try:
-        if colon and int(port) not in range(1, 2**16):
-            raise ValueError
-        return str(ipaddress.IPv4Address(host)), int(port or 0)
+        host, port = text.split(":")
+        return str(ipaddress.IPv4Address(host)), cli.integer(1, 2**16 - 1)(port)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected an address such as 192.168.0.1:9100, found {text!r}"
-        ) from None
+            f"expected an address such as 192.168.0.1:9100, found {text!r}") from None
 
 
 def _parser():
@@ -46,7 +44,7 @@ def _parser():
     add("--hosts", type=cli.path, metavar="FILE", help="machines to use by ssh, one per line")
     add("--python", type=cli.path, metavar="PATH",
         help="Python on the hosts (default: the path of this one)")
-    add("--address", type=_address, metavar="IP[:PORT]", help="where the scheduler listens: this "
+    add("--address", type=_address, metavar="IP:PORT", help="where the scheduler listens: this "
         "machine with --hosts, the first process's with mpirun or srun")
     add("command", nargs="+", metavar="COMMAND", help="after --: what to run")
     return parser
@@ -54,33 +52,29 @@ def _parser():
 
 @cli.command
 def main(argv=None):
-    """Run a job as the command line says."""
+    """Run a job, or this process's part of it, as the command line says."""
     args = _parser().parse_args(argv)
     rank, size = _place()
     if args.hosts and rank is not None:
         raise InputError("--hosts is not for mpirun or srun, which choose the machines")
     if args.python and not args.hosts:
         raise InputError("--python is for --hosts")
-    num_workers = args.num_workers or size - 1 - args.num_servers
-    if args.num_workers is None and size == 0:
+    if not args.num_workers and not size:
         raise InputError("how many workers? give --num-workers")
-    job = Job(args.command, num_workers, args.num_servers, args.address,
-              args.python or sys.executable)
-    if size and size != job.size or num_workers < 1:
+    num_workers = args.num_workers or size - 1 - args.num_servers
+    if num_workers < 1 or size not in (0, 1 + args.num_servers + num_workers):
         raise InputError(f"expected a process for the scheduler, {args.num_servers} for servers "
                          f"and {args.num_workers or '1 or more'} for workers, found {size}")
+    job = Job(args.command, num_workers, args.num_servers, args.address)
     if rank is not None:
         become(job._replace(address=args.address or _slurm_address()), rank)
-    elif args.hosts:
-        ssh_job(job, _hosts(args.hosts))
-    elif args.address:
-        raise InputError("--address is for --hosts, mpirun and srun; one machine needs none")
-    else:
-        local_job(job._replace(address=(LOOPBACK, 0)))
+    hosts = _hosts(args.hosts) if args.hosts else []
+    address = args.address or (_address_for(hosts[0]) if hosts else "127.0.0.1", 0)
+    run(job._replace(address=address), hosts, args.python or sys.executable)
 
 
 def _place():
-    """This process's rank and their number, if mpirun, srun or the like has started it."""
+    """This process's rank and their number, 0 if unknown, if mpirun, srun or ssh has started it."""
     for rank, size in STARTERS.items():
         # In a script that sbatch runs, Slurm sets the rank alone.
         if rank in os.environ and (not size or size in os.environ):
@@ -90,33 +84,29 @@ def _place():
 
 def _slurm_address():
     """The first host of a step of Slurm, and a port that the numbers of job and step give."""
-    hosts = os.environ.get("SLURM_STEP_NODELIST")
-    if not hosts:
-        raise InputError("expected --address IP:PORT, where the first process is to listen")
-    host = "".join(re.match(r"([^\[,]+)(?:\[(\w*))?", hosts).groups(""))
-    try:
-        ip = socket.gethostbyname(host)
-    except OSError:
-        ip = "nowhere"
-    if ip == "nowhere" or ip.startswith("127.") and os.environ.get("SLURM_STEP_NUM_NODES") != "1":
-        raise InputError(f"the name {host} leads to {ip}; give --address IP:PORT")
+    nodes = os.environ.get("SLURM_STEP_NODELIST", "localhost")  # or such as h[2-3]
+    with refused("expected --address IP:PORT, where the first process is to listen"):
+        ip = socket.gethostbyname("".join(re.match(r"([^[,]+)\[?(\w*)", nodes).groups()))
+        if ip.startswith("127.") and os.environ.get("SLURM_STEP_NUM_NODES") != "1":
+            raise OSError(f"other machines cannot reach {ip}")
     job, step = (int(os.environ[f"SLURM_{name}_ID"]) for name in ("JOB", "STEP"))
     return ip, 20000 + (100 * job + step) % 10000
 
 
+def _address_for(host):
+    """Where a host, which may be an alias of ~/.ssh/config, reaches this machine."""
+    config = subprocess.run(["ssh", "-G", "--", host], capture_output=True, text=True).stdout
+    found = re.search("^hostname (.*)$", config, re.MULTILINE)
+    return own_address(found.group(1) if found else host)
+
+
 def _hosts(path):
     """The lines of a file of hosts, without comments."""
-    try:
-        with open_regular(path) as lines:
-            lines = [line.decode().split("#")[0].strip() for line in lines]
-    except (OSError, ValueError) as error:
-        raise InputError(f"--hosts {path} cannot be read: "
-                         f"{getattr(error, 'strerror', None) or error}") from error
-    hosts = [line for line in lines if line]
+    with refused(f"--hosts {path} cannot be read"), open_regular(path) as lines:
+        hosts = [line for line in (line.decode().split("#")[0].strip() for line in lines) if line]
     wrong = [host for host in hosts if host.startswith("-") or len(host.split()) > 1]
     if wrong or not hosts:
-        raise InputError(f"--hosts {path}: expected one host per line, found "
-                         f"{repr(wrong[0]) if wrong else 'none'}")
+        raise InputError(f"--hosts {path}: expected one host per line, found {wrong[:1] or 'none'}")
     return hosts
 
 

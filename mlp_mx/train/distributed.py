@@ -1,110 +1,41 @@
 """One training on several devices, of one machine or of many: MXNet's kvstore sums the gradients.
 
-Each batch is cut into as many parts as there are devices in all. Each device computes the gradients
-of its part on its own copy of the parameters, gets the sum over all devices, and takes the same
-step; so the copies stay alike.
+Each batch is cut into a part for each device. That computes the part's gradients on its own copy of
+the parameters, gets the sum over all devices, and takes the same step; so the copies stay alike.
 """
 
+import contextlib
 import itertools
 import os
-import signal
-import threading
-import time
 import zlib
 
 import numpy as np
 
 from .. import InputError, fast
-from .._support import signals
 from ..runtime.lazy import mx, nd
-
-__all__ = ["Workers", "bounds", "join"]
-
-GRACE = 5  # seconds from a signal to the end of a worker
 
 
 def join(contexts):
-    """Become one of the workers of a job, if `mlp_mx.launch` has started this process as one.
-
-    Parameters
-    ----------
-    contexts : list of mxnet.Context
-        This process's devices.
-
-    Returns
-    -------
-    Workers
-    """
+    """The `Workers` of the job that `mlp_mx.launch` has started this process for, or it alone."""
     if os.environ.get("DMLC_ROLE") == "worker":
-        _end_soon_after_a_signal()
         return Workers(contexts, "dist_sync")
     return Workers(contexts, "device" if len(contexts) > 1 else None)
 
 
-def _end_soon_after_a_signal():
-    """At Ctrl-C or SIGTERM, end this process after `GRACE` seconds, whatever it is doing.
+class Workers(contextlib.AbstractContextManager):
+    """The workers of a job, seen from one: number `rank` of `num_workers`, on some `contexts`.
 
-    Python cannot handle a signal while it waits in MXNet for workers or servers that have died.
-    """
-    told, telling = os.pipe()
-    os.set_blocking(telling, False)
-    signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
-
-    def wait():
-        number = None
-        while number not in signals.MEANINGS:
-            number = os.read(told, 1)[0]
-        time.sleep(GRACE)
-        os._exit(128 + number)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def bounds(num_examples, num_parts):
-    """Where the parts of a batch begin, and where the last one ends.
-
-    Returns
-    -------
-    list of int
-        One more than there are parts. These differ by one example at most, and are empty where
-        there are not enough.
-    """
-    return [num_examples * part // num_parts for part in range(num_parts + 1)]
-
-
-class Workers:
-    """The workers of a job, seen from one of them.
-
-    Use it as a context manager: a worker that ends with an error then does not wait for the others,
+    All have as many. As a context manager, it lets a worker that fails end without the others,
     which would wait for it.
-
-    Parameters
-    ----------
-    contexts : list of mxnet.Context
-        This worker's devices. All workers need as many.
-    kvstore : {None, "device", "dist_sync"}
-        None is for one device that trains alone.
-
-    Attributes
-    ----------
-    rank : int
-        This worker's number. Worker 0 is the one to print and to save.
-    num_workers : int
-    contexts : list of mxnet.Context
     """
 
     def __init__(self, contexts, kvstore=None):
-        self.contexts = list(contexts)
-        self.rank, self.num_workers = 0, 1
-        self._kvstore = mx.kv.create(kvstore) if kvstore else None
-        self._keys = {}  # of arrays in the kvstore, by their place and size
-        if self._kvstore:
-            # The kvstore numbers workers as they come; on one machine, `mlp_mx.launch` does.
+        self.contexts, self.rank, self.num_workers = list(contexts), 0, 1
+        self._kvstore, self._keys = mx.kv.create(kvstore) if kvstore else None, set()
+        if kvstore:
+            # The kvstore numbers workers as they come, `mlp_mx.launch` by their places.
             self.rank = int(os.environ.get("MLP_MX_RANK", self._kvstore.rank))
             self.num_workers = self._kvstore.num_workers
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, error_type, *_):
         if error_type is not None and self._kvstore:  # MXNet's Python has no function for it
@@ -115,67 +46,48 @@ class Workers:
         """A `fast.Replica`, or several that look like one, to train on this worker's devices."""
         if not self._kvstore:
             return fast.Replica(function, params, self.contexts[0], update)
-        return Replicas(function, params, update, self)
+        if len(self.contexts) > 1 and not getattr(update, "is_elementwise", False):
+            raise InputError("the update would be called with the arrays of all devices at once; "
+                             "train on one, or mark it with fast.elementwise if that is right")
+        return _Replicas(function, params, update, self)
 
     def share(self, batches):
         """This worker's share of some batches."""
         return itertools.islice(batches, self.rank, None, self.num_workers)
 
     def check_consistent(self, start, params):
-        """Raise an `InputError` unless all workers start with the same.
-
-        Parameters
-        ----------
-        start : object
-            All that must be the same, besides the parameters; its ``repr`` is compared.
-        params : list of NDArray
-        """
+        """Raise an `InputError` unless ``repr(start)`` and the parameters are alike everywhere."""
         digest = zlib.crc32(repr((start, len(self.contexts))).encode())
         for param in params:
             digest = zlib.crc32(param.asnumpy().tobytes(), digest)
+        digest %= 2**24  # so that `total` is exact
         if self.total(digest) != [self.num_workers * digest]:
             raise InputError("the workers start differently; give all of them the same options, "
                              "number of devices, data set and saved model")
 
-    def total(self, *counts):
-        """Sum whole numbers over the workers.
-
-        Parameters
-        ----------
-        *counts : int
-            From 0 to 2**36 - 1.
-
-        Returns
-        -------
-        list of int
-        """
-        # The kvstore adds float32 numbers, which are exact up to 2**24.
-        digits = np.array([(count >> 24, count >> 12 & 0xfff, count & 0xfff) for count in counts])
-        array = nd.array(digits, self.contexts[0])
-        self.sum(0, [array, *(nd.zeros_like(array, ctx=ctx) for ctx in self.contexts[1:])])
-        return [(int(a) << 24) + (int(b) << 12) + int(c) for a, b, c in array.asnumpy()]
-
-    def total_loss(self, loss):
-        """Sum a float over the workers, to about float64's precision."""
-        high = np.float32(loss)
-        arrays = [nd.array([high, loss - high], ctx) for ctx in self.contexts]
+    def total(self, *numbers):
+        """Sum numbers over the workers: a list, exact for whole ones up to 2**36."""
+        # The kvstore adds float32 numbers, which are exact up to 2**24: hence in three parts.
+        high, rest = np.divmod(np.array(numbers, np.float64), 4096)
+        arrays = [nd.array([high, *np.divmod(rest, 1)], ctx) for ctx in self.contexts]
         for other in arrays[1:]:
             other[:] = 0
-        self.sum(0, arrays)
-        return float(arrays[0].asnumpy().astype(np.float64).sum())
+        self.sum("totals", arrays)
+        high, low, fraction = arrays[0].asnumpy().astype(np.float64)
+        return (4096 * high + low + fraction).tolist()
 
-    def sum(self, place, arrays):
-        """Sum arrays, in place: float32 NDArrays of one shape, one on each of the `contexts`.
+    def total_loss(self, loss):
+        """Sum a float over the workers."""
+        return self.total(loss)[0]
 
-        The `place` tells several arrays of one size apart.
-        """
+    def sum(self, name, arrays):
+        """Sum float32 NDArrays of one shape, one on each of the `contexts`, in place."""
         if not self._kvstore:
             return
-        size = place, arrays[0].size
-        if size not in self._keys:
-            self._keys[size] = len(self._keys)  # small, since ps-lite multiplies it as an int
-            self._kvstore.init(self._keys[size], arrays[0])
-        key = self._keys[size]
+        key = f"{name}, {arrays[0].size}"
+        if key not in self._keys:
+            self._keys.add(key)
+            self._kvstore.init(key, arrays[0])
         # Into the same arrays, since a pull into others can overtake the push.
         self._kvstore.push(key, arrays)
         self._kvstore.pull(key, out=arrays)
@@ -193,21 +105,12 @@ class _InTurn(list):
             array.wait_to_read()
 
 
-class Replicas:
-    """A `fast.Replica` on each of a worker's devices, which looks like one.
-
-    Parameters
-    ----------
-    function, params, update
-        As for `fast.Replica`.
-    workers : Workers
-    """
+class _Replicas(contextlib.AbstractContextManager):
+    """A `fast.Replica` on each of a worker's devices, which looks like one."""
 
     def __init__(self, function, params, update, workers):
-        self._workers = workers
-        self._originals = params
-        self._replicas = [
-            fast.Replica(function, params, ctx, update) for ctx in workers.contexts]
+        self._workers, self._originals = workers, params
+        self._replicas = [fast.Replica(function, params, ctx, update) for ctx in workers.contexts]
 
     @property
     def params(self):
@@ -217,21 +120,19 @@ class Replicas:
     def __call__(self, *batch):
         """The function's result for this worker's parts of a batch, summed."""
         devices, size = len(self._replicas), len(batch[0])
-        parts = bounds(size, self._workers.num_workers * devices)[self._workers.rank * devices:]
-        results = [
+        first, total = self._workers.rank * devices, self._workers.num_workers * devices
+        results = []
+        for part, replica in enumerate(self._replicas, first):
+            start, end = size * part // total, size * (part + 1) // total
             # Of no example there is no gradient; of one that counts for nothing, it is zero.
-            replica(*(array[start:end] for array in batch)) if start < end
-            else 0 * replica(*(array[:1] for array in batch))
-            for replica, start, end in zip(self._replicas, parts, parts[1:])]
+            results.append(replica(*(array[start:end] for array in batch)) if start < end
+                           else 0 * replica(*(array[:1] for array in batch)))
         return nd.add_n(*(result.as_in_context(results[0].context) for result in results))
 
     def sum_gradients(self):
         """Sum the gradients over all devices of all workers."""
         for place, arrays in enumerate(zip(*(replica.params for replica in self._replicas))):
             self._workers.sum(place, [array.grad for array in arrays])
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self._replicas[0].copy_to(self._originals)

@@ -78,7 +78,7 @@ def attempt(engine, case, folder):
         ended = until(lambda: job.poll() is not None, 90)
         if until(lambda: not hosts.processes(), 30) is None:
             hosts.plug("h3")
-        left = until(lambda: not hosts.processes(), 60)
+        left = until(lambda: not hosts.processes(), 120)
         left = None if left is None else time.monotonic() - begin
     finally:
         if job.poll() is None:
