@@ -55,7 +55,7 @@ def traced(function):
     -------
     callable
         With the same arguments and result. The function runs once for each combination of the
-        arguments' shapes, types and devices; see the module's docstring for what that means.
+        arguments' shapes and types; see the module's docstring for what that means.
 
     Warns
     -----
@@ -179,20 +179,19 @@ class Replica:
         if key not in self._graphs:
             self._graphs[key] = self._traced(batch)
         graph = self._graphs[key]
-        if graph is None:
-            return computed(self._function, *batch, self._values)
-        return graph([*batch, *self._values])
+        if graph is not None:
+            return graph([*batch, *self._values])
+        if self._values is not self.params:
+            self._work_on_originals()
+        return computed(self._function, *batch, self._values)
 
     def _traced(self, batch):
         """The graph for batches of such shapes, if there can be one; traced on the originals."""
         self.copy_to(self._originals)
         home = self._originals[0].context
         batch = [array.as_in_context(home) for array in batch]
-        graph = _graph(
+        return _graph(
             self._function, (*batch, self._originals), [False] * len(batch) + self._transposed)
-        if graph is None:
-            self._work_on_originals()
-        return graph
 
     def sum_gradients(self):
         """Sum the gradients over all devices: here there is one."""
@@ -221,7 +220,10 @@ def in_turn(function, params, contexts):
     """
     if len(contexts) == 1 and contexts[0].device_type == "cpu":
         contexts = [mx.cpu(0), mx.cpu(1)]
-    return itertools.cycle([Replica(function, params, ctx) for ctx in contexts])
+    replicas = [Replica(function, params, ctx) for ctx in contexts]
+    for replica in replicas:
+        replica._graphs = replicas[0]._graphs  # traced once for all
+    return itertools.cycle(replicas)
 
 
 def _slices(flat, shapes):
@@ -245,7 +247,7 @@ def _like(args, arrays):
 def _key(arrays):
     """What a graph depends on, besides the function."""
     return autograd.is_recording(), autograd.is_training(), *[
-        (array.shape, array.dtype, array.context) for array in arrays]
+        (array.shape, array.dtype) for array in arrays]
 
 
 def _graph(function, args, transposed=None):
@@ -342,6 +344,9 @@ def _rewritten(tape, positions, shapes, transposed):
             places.append(position + count * transposed[position])
             continue
         inputs = [[places[source], *rest] for source, *rest in node["inputs"]]
+        if node["op"] == "Flatten" and len(dict(enumerate(shapes)).get(inputs[0][0], ())) == 2:
+            places.append(inputs[0][0])  # flat already; the operation would copy it
+            continue
         alone = [uses.count(source) == 1 for source, *_ in node["inputs"]]
         attrs = node.get("attrs", {})
         places.append(len(nodes))
@@ -387,15 +392,18 @@ def _biased_product(op, inputs, alone, nodes, shapes):
 @functools.lru_cache(maxsize=64)
 def _compiled(graph, key):
     """The operation that computes a graph, for arrays of some shapes."""
-    return _Compiled(mx.sym.load_json(graph))
+    return _Compiled(mx.sym.load_json(graph), is_recorded=key[0])
 
 
 class _Compiled:
     """A graph as a function of a list of arrays."""
 
-    def __init__(self, symbol):
+    def __init__(self, symbol, is_recorded):
         self._positions = [int(name) for name in symbol.list_inputs()]
-        self._op = nd.CachedOp(symbol, flags=[("static_alloc", True)])
+        flags = [("static_alloc", True)]
+        if not is_recorded:  # without bulking, graphs on two CPU contexts run at the same time
+            flags.append(("forward_bulk_size", 1))
+        self._op = nd.CachedOp(symbol, flags=flags)
         self.is_verified = False
 
     def __call__(self, arrays):
