@@ -178,10 +178,9 @@ class Replica:
         key = _key(batch)
         if key not in self._graphs:
             self._graphs[key] = self._traced(batch)
-        graph = self._graphs[key]
-        if graph is not None:
-            return graph([*batch, *self._values])
-        if self._values is not self.params:
+        if None not in self._graphs.values():
+            return self._graphs[key]([*batch, *self._values])
+        if self._values is not self.params:  # now as written, batches of other shapes, too
             self._work_on_originals()
         return computed(self._function, *batch, self._values)
 

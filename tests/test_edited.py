@@ -206,6 +206,23 @@ def test_the_books_net_finds_its_parameters_among_the_globals():
     assert (model.predict(X, params, net) == model.predict(X, params)).asnumpy().all()
 
 
+@pytest.mark.filterwarnings("ignore:.*runs as written")
+def test_batches_of_one_size_that_cannot_be_traced_change_the_way_of_all():
+    def net(X, params):
+        return values_read(X, params) if len(X) == 5 else relus(X, params)
+
+    batches = [(X[:size], label[:size]) for (X, label), size in zip(loader(), [16, 5] * 20)]
+    params, expected = init(64, 32, 32, 10), init(64, 32, 32, 10)
+    found = train.train_epoch(params, batches, LEARNING_RATE, net=net)
+    right = plain_epoch(expected, batches, LEARNING_RATE, net, model.softmax_cross_entropy,
+                        plain_sgd)
+    assert found == pytest.approx(right, rel=1e-5)
+    for a, b in zip(params, expected):
+        np.testing.assert_allclose(a.asnumpy(), b.asnumpy(), rtol=1e-4, atol=1e-6)
+    assert train.evaluate_accuracy(batches, params, net) == pytest.approx(
+        plain_accuracy(batches, params, net))
+
+
 @pytest.mark.parametrize("net, reason", [
     (constant_made_inside, "an array that is neither an argument nor computed"),
     (values_read, "reads an array's values"),
