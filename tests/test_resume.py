@@ -122,7 +122,8 @@ def test_resume_of_a_whole_run_comes_to_the_same_end(tmp_path, capsys):
     printed = capsys.readouterr().out.splitlines()
     assert run("--epochs", 2, "--resume", path, "--save", other) == 0
     resumed = capsys.readouterr().out.splitlines()
-    assert resumed == [printed[0], printed[3], f"saved as {other}"]
+    assert resumed == [printed[0], "all 2 epochs are done; a larger --epochs goes on", printed[3],
+                       f"saved as {other}"]
     assert checkpoint.load(path)[1] == checkpoint.load(other)[1]
 
 

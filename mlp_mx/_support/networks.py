@@ -8,7 +8,7 @@ from .. import InputError
 __all__ = ["FAILURES", "checked", "computed", "functions_of", "name_of", "reason_of"]
 
 # What a function raises whose arguments do not fit it. MXNetError is a RuntimeError.
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError)
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)
 
 
 def checked(net, params):

@@ -50,8 +50,8 @@ def _parser():
         type=cli.integer(0, 2**32 - 1), metavar="N")
     add("--save", "file for the model, .npz or .params, saved after every epoch", type=cli.path,
         metavar="PATH")
-    add("--resume", "saved model to go on from; options that are not given are the saved run's, "
-        "and so is --save", type=cli.path, metavar="PATH")
+    add("--resume", "saved model to go on from, and to save to unless --save is given; settings "
+        "that are not given are those of its run", type=cli.path, metavar="PATH")
     add("--log", "file to append one JSON line per epoch to", type=cli.path, metavar="PATH")
     add("--plot", "file for the learning curves, .png, .svg or .pdf", type=cli.path,
         metavar="PATH")
@@ -177,6 +177,8 @@ def _run(args, devices, workers):
           + (f" of each of {workers.num_workers} workers" if workers.num_workers > 1 else ""),
           flush=True)
     recorder.begin(params, settings, history)
+    if len(history) == args.epochs:
+        print(f"all {args.epochs} epochs are done; a larger --epochs goes on")
     records = fit(params, train_data, test_data, args.epochs, args.learning_rate,
                   start_epoch=len(history), progress=is_first, workers=workers)
     with signals.deferred():
