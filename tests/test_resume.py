@@ -107,13 +107,10 @@ def test_resume_refuses_a_crafted_record_in_one_line(tmp_path, capsys, name):
 
 def test_a_fresh_run_says_which_model_it_will_replace(tmp_path, capsys):
     path = tmp_path / "model.npz"
-    assert run("--epochs", 2, "--save", path) == 0
-    accuracy = checkpoint.load(path)[1]["test_accuracy"]
-    capsys.readouterr()
+    path.write_bytes(b"another")
     assert run("--epochs", 1, "--save", path) == 0
     first = capsys.readouterr().out.splitlines()[0]
-    assert first == (f"{path} will be replaced after the first epoch: a model trained on glyphs "
-                     f"for 2 epochs, test accuracy {accuracy:.4f}")
+    assert first == f"{path} will be replaced after the first epoch"
 
 
 def test_resume_of_a_whole_run_comes_to_the_same_end(tmp_path, capsys):
