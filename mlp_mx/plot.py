@@ -145,7 +145,9 @@ def confusion_matrix(labels, predictions, num_classes=10):
     wrong = counts * (1 - np.eye(num_classes, dtype=int))
     size = 1 + 0.45 * num_classes
     axes = _figure(size, size, layout="constrained").add_subplot()
-    axes.imshow(wrong, "Oranges", vmin=0, vmax=max(wrong.max(), 1))
+    axes.set_facecolor("0.93")  # of the masked diagonal
+    axes.imshow(np.ma.masked_array(wrong, np.eye(num_classes)), "Oranges", vmin=0,
+                vmax=max(wrong.max(), 1))
     for (row, column), count in np.ndenumerate(counts):
         is_dark = wrong[row, column] > 0.6 * wrong.max()
         axes.text(column, row, f"{count}", ha="center", va="center",

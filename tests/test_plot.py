@@ -100,7 +100,8 @@ def test_confusion_matrix_counts():
         (column, row): str(counts[row, column]) for row in range(10) for column in range(10)
     }
     wrong = np.where(np.eye(10), 0, counts)
-    assert (shown(axes) == wrong).all()
+    assert (shown(axes).filled(0) == wrong).all()
+    assert (shown(axes).mask == np.eye(10, dtype=bool)).all()  # no colour where all is right
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("prediction", "truth")
     assert axes.get_title("left") == f"{wrong.sum()} of 500 wrong"
 
