@@ -1,21 +1,10 @@
-"""Draws the tutorial's two diagrams: the linear model, and the network with two hidden layers.
-
-    python docs/diagrams.py --out docs
-"""
-
-import argparse
-import os
-import pathlib
-import sys
+"""The tutorial's two diagrams, which pictures.py draws."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlp_mx import plot
-from mlp_mx._support import cli
-
 ORANGE, GREY, TEAL = "#E69F00", "#BBBBBB", "#009E73"  # inputs, hidden units, outputs
-SHOWN = 10  # units drawn of a layer; of a larger one the middle is left out
+SHOWN = 10  # units per layer; larger layers have a gap in the middle
 GAP = 1.9  # between two layers; units are 1 apart
 
 DIAGRAMS = {
@@ -25,24 +14,24 @@ DIAGRAMS = {
 
 
 def places(size):
-    """Where the units of a layer are drawn, from left to right."""
+    """x coordinates of a layer's units."""
     middle = (SHOWN - 1) / 2
     return [place for place in range(SHOWN) if size == SHOWN or abs(place - middle) > 1]
 
 
 def connect(axes, below, above, y):
-    """Draw a line from each unit of a layer to each unit of the next one, all as one path."""
+    """Draw a line from each unit of a layer to each unit of the next, all as one path."""
     lines = [[(start, y), (end, y + GAP), (np.nan, np.nan)] for start in below for end in above]
     axes.plot(*np.concatenate(lines).T, color="0.8", linewidth=0.6, zorder=1)
 
 
 def diagram(layers):
-    """Draw a network whose layers are fully connected, inputs at the bottom.
+    """Draw a network of fully connected layers, inputs at the bottom.
 
     Parameters
     ----------
     layers : list of (int, str)
-        Size and name of each, from the inputs to the outputs.
+        Size and name of each layer, from inputs to outputs.
 
     Returns
     -------
@@ -67,22 +56,3 @@ def diagram(layers):
     axes.set_xlim(-0.6, SHOWN + 3.2)
     axes.set_ylim(-0.5, GAP * top + 0.5)
     return figure
-
-
-@cli.command
-def main(argv=None):
-    """Draw both."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", metavar="DIR", default=pathlib.Path(__file__).parent,
-                        help="folder to draw to, by default that of this script")
-    folder = parser.parse_args(argv).out
-    for name, layers in DIAGRAMS.items():
-        path = os.path.join(folder, f"{name}.svg")
-        plot.save(diagram(layers), path)
-        print(path)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

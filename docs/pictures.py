@@ -1,12 +1,11 @@
-"""Draws the pictures of the README and the docs: from a run with the chapter's settings on MNIST.
+"""Draw the pictures of the README and the docs, after training on MNIST as the chapter does.
 
-All but epoch.png, which benchmarks/epoch.py draws, and draw.png, a screenshot. Also makes the page
-to draw on, page/draw_digit.html. Takes about 15 seconds.
+Two are made elsewhere: epoch.png by benchmarks/epoch.py, and draw.png by tests/test_draw_digit.py.
+Also writes page/draw_digit.html, the page to draw digits on. Takes about 15 seconds.
 
     python docs/pictures.py --out docs
 """
 
-import argparse
 import os
 import pathlib
 import subprocess
@@ -23,9 +22,9 @@ from mlp_mx.train import published
 
 
 def draw(records, params, test_data):
-    """Yield the name of each picture but the glyphs', and its figure."""
+    """Yield the file name and the figure of each picture but glyphs.png."""
     epochs, losses, train_accuracies, test_accuracies, _ = zip(*records)
-    yield "curves", plot.learning_curves(
+    yield "curves.png", plot.learning_curves(
         epochs, losses, train_accuracies, test_accuracies, published.RUNS
     )
     images = test_data.data.asnumpy()[..., 0]
@@ -33,15 +32,17 @@ def draw(records, params, test_data):
     probabilities = model.softmax(model.net(test_data.data, params)).asnumpy()
     predictions = probabilities.argmax(axis=1)
     middle = max(np.flatnonzero(predictions != labels)[0], 5)
-    around = slice(middle - 5, middle + 5)  # ten in a row, with the first mistake
-    yield "strip", plot.strip(images[around], predictions[around], labels[around])
-    yield "confusion", plot.confusion_matrix(labels, predictions)
-    yield "mistakes", plot.mistakes(images, labels, predictions, probabilities)
-    yield "first_layer", plot.first_layer(params[0].asnumpy(), count=32)
+    around = slice(middle - 5, middle + 5)  # the first mistake, among ten in a row
+    yield "strip.png", plot.strip(images[around], predictions[around], labels[around])
+    yield "confusion.png", plot.confusion_matrix(labels, predictions)
+    yield "mistakes.png", plot.mistakes(images, labels, predictions, probabilities)
+    yield "first_layer.png", plot.first_layer(params[0].asnumpy(), count=32)
+    for name, layers in diagrams.DIAGRAMS.items():
+        yield f"{name}.svg", diagrams.diagram(layers)
 
 
 def make_page(params, accuracy, path):
-    """Make the page to draw digits on, with these parameters in it."""
+    """Write the page to draw digits on, with these parameters in it."""
     script = pathlib.Path(__file__).parents[1] / "examples" / "draw_digit.py"
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,24 +54,20 @@ def make_page(params, accuracy, path):
 @cli.command
 def main(argv=None):
     """Train, and draw."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=cli.RawHelp)
     parser.add_argument("--out", metavar="DIR", default=pathlib.Path(__file__).parent,
-                        help="folder to draw to, by default that of this script")
+                        help="folder for the pictures (default: that of this script)")
     folder = parser.parse_args(argv).out
     plot.check_path(os.path.join(folder, "glyphs.png"))
     train_data, test_data = data.load("mnist", seed=0, progress=True)
     params = model.init_params(seed=0)
     records = list(train.fit(params, train_data, test_data, progress=True))
     for name, figure in draw(records, params, test_data):
-        path = os.path.join(folder, f"{name}.png")
+        path = os.path.join(folder, name)
         plot.save(figure, path)
         print(path)
     page = os.path.join(folder, "page", "draw_digit.html")
     make_page(params, records[-1].test_accuracy, page)
-    if diagrams.main(["--out", str(folder)]):
-        raise Error("the diagrams were not drawn")
     if glyphs_command.main([os.path.join(folder, "glyphs.png")]):
         raise Error("the glyphs were not drawn")
 

@@ -1,13 +1,12 @@
-"""Draw several training runs in one figure: a line for each setting, the mean over its seeds.
+"""Compare training runs in one figure: a line for each setting, averaged over its seeds.
 
-Make the logs first, as many runs in each as you like:
+Log some runs first, in one file or several:
 
     python -m mlp_mx.train --learning-rate 0.001 --log runs.jsonl
     python -m mlp_mx.train --learning-rate 0.0001 --log runs.jsonl
     python examples/compare_runs.py runs.jsonl --out comparison.png
 """
 
-import argparse
 import sys
 from collections import defaultdict
 
@@ -26,15 +25,15 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#00
 def read_runs(paths):
     """The runs of all logs: {settings: {epoch: (loss, test accuracy)}}.
 
-    Every line of a log has the settings of its run, so runs are told apart by them, and two
-    resumed halves are one run again. Where an epoch was logged twice, its last line counts.
+    Lines with the same settings belong to one run, even if it was resumed. If an epoch was logged
+    twice, the last line counts.
     """
     runs = defaultdict(dict)
     for path in paths:
         for record in run_record.read(path):
             if not all(isinstance(record.get(name), (int, float)) for name in RESULTS):
                 raise InputError(f"{path}: expected a log of mlp_mx.train, each line with "
-                                 f"{', '.join(RESULTS)}; name another file")
+                                 f"{', '.join(RESULTS)}")
             settings = tuple((name, str(value)) for name, value in sorted(record.items())
                              if name not in NOT_SETTINGS)
             runs[settings][record["epoch"]] = record["loss"], record["test_accuracy"]
@@ -44,7 +43,7 @@ def read_runs(paths):
 
 
 def by_setting(runs):
-    """The runs of each setting, which differ in their seeds alone, under a label that tells it."""
+    """Group runs that differ only in their seeds: {label: [{epoch: (loss, test accuracy)}]}."""
     values = defaultdict(set)
     for settings in runs:
         for name, value in settings:
@@ -59,13 +58,13 @@ def by_setting(runs):
 
 
 def draw(groups):
-    """Loss and test accuracy by epoch, a line for each setting, a band where its seeds differ."""
+    """Draw loss and test accuracy by epoch: a line per setting, a band from seed to seed."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2)
     for number, (label, runs) in enumerate(groups.items()):
         color = COLORS[number % len(COLORS)]
         style = ("-", "--", ":")[number // len(COLORS) % 3]
-        epochs = sorted(set.intersection(*map(set, runs)))  # what all seeds have reached
+        epochs = sorted(set.intersection(*map(set, runs)))  # reached with every seed
         results = np.array([[run[epoch] for epoch in epochs] for run in runs])
         for axes, values in zip(panels, results.transpose(2, 0, 1)):
             axes.plot(epochs, values.mean(axis=0), style, color=color, label=label, marker=".")
@@ -83,10 +82,8 @@ def draw(groups):
 @cli.command
 def main(argv=None):
     """Read, draw, and print each setting's last test accuracy."""
-    parser = cli.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("logs", nargs="+", help="files that mlp_mx.train --log has written")
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=cli.RawHelp)
+    parser.add_argument("logs", nargs="+", help="files written by mlp_mx.train --log")
     parser.add_argument("--out", metavar="PATH", default="comparison.png",
                         help="picture to write, .png, .svg or .pdf (comparison.png)")
     args = parser.parse_args(argv)

@@ -1,8 +1,9 @@
-"""Write one HTML page that reads digits while you draw them, and open it in the browser.
+"""Write an HTML page that reads digits while you draw them, and open it in the browser.
 
-The page holds the network's weights and needs nothing else: no server, no network, no library.
-Without a model: python -m mlp_mx.train --save model.npz
-Runs from anywhere: python examples/draw_digit.py model.npz
+The page contains the network's weights and needs no server, no library and no connection.
+
+    python -m mlp_mx.train --save model.npz
+    python examples/draw_digit.py model.npz
 """
 
 import base64
@@ -20,13 +21,13 @@ from mlp_mx._support.files import check_writable, whole_file
 
 TEMPLATE = pathlib.Path(__file__).with_suffix(".html")
 PLACE = "NETWORK_GOES_HERE"  # in the template
-DATASETS = {"MNIST": "MNIST", "glyphs": "glyphs, which are digits drawn from fonts"}
+DATASETS = {"MNIST": "MNIST", "glyphs": "digits drawn from fonts"}
 
 
 def about(metadata):
-    """Say which data set a network was trained on, and how well it does there."""
+    """A sentence on the network's training data set and test accuracy, for the page."""
     dataset, accuracy = metadata.get("dataset"), metadata.get("test_accuracy")
-    if dataset not in tuple(DATASETS):  # may be anything that JSON can hold
+    if dataset not in tuple(DATASETS):  # it may be anything in JSON, even a list
         return "Training data set: unknown."
     text = f"Trained on {DATASETS[dataset]}"
     if isinstance(accuracy, float) and 0 <= accuracy <= 1:
@@ -35,7 +36,7 @@ def about(metadata):
 
 
 def pack(params):
-    """Pack the numbers of all arrays as 24-bit floats, in base64.
+    """All arrays as 24-bit floats, in base64.
 
     These are float32 rounded to 16 significant bits. Logits change by about 1e-4; float16, with
     11 bits, would change them by more than 1e-3.
@@ -46,7 +47,7 @@ def pack(params):
 
 
 def page(params, metadata):
-    """The page, as text, of a chain of ``W, b`` pairs with a relu between each and the next."""
+    """The page for a network, ``[W1, b1, W2, b2, …]`` with relus between the layers."""
     network = {
         "shapes": [param.shape for param in params],
         "numbers": pack(params),
@@ -59,15 +60,11 @@ def page(params, metadata):
 def main(argv=None):
     """Write the page, and open it."""
     parser = cli.ArgumentParser(description=__doc__, formatter_class=cli.RawHelp)
-    parser.add_argument("model", type=cli.path, nargs="?", help="file of the network, .npz or "
-                        ".params")
+    parser.add_argument("model", type=cli.path, help="saved network, .npz or .params")
     parser.add_argument("--out", type=cli.path, default="draw_digit.html", metavar="FILE",
                         help="page to write, .html (default: draw_digit.html)")
     parser.add_argument("--no-open", action="store_true", help="do not open the page")
     args = parser.parse_args(argv)
-    if args.model is None:
-        raise InputError("expected the file of a network, found none; "
-                         "python -m mlp_mx.train --save model.npz makes one")
     check_writable(args.out, ".html")
     params, metadata = checkpoint.load(args.model)
     sizes = [params[0].shape[0], *(bias.size for bias in params[1::2])]

@@ -1,26 +1,21 @@
-"""What the model gets wrong: the digits most often confused, and its surest mistakes.
+"""What the model gets wrong: which digits it confuses, and its most confident mistakes.
 
-Trains briefly first, or takes a model that `python -m mlp_mx.train --save` has saved. Writes
-confusion.png and mistakes.png. Runs from anywhere: python examples/misclassified.py --epochs 3
+Trains a model first, or loads one saved by `python -m mlp_mx.train --save`. Draws confusion.png and
+mistakes.png.
 """
 
 import os
 import sys
-
-import numpy as np
+from collections import Counter
 
 from mlp_mx import InputError, checkpoint, data, model, plot, runtime, train
 from mlp_mx._support import cli
 
 
 def top_confusions(labels, predictions, count=5):
-    """The most frequent mistakes, as (times, truth, prediction)."""
+    """The most frequent mistakes, as ((truth, prediction), times)."""
     wrong = labels != predictions
-    pairs, times = np.unique(
-        np.stack([labels[wrong], predictions[wrong]]), axis=1, return_counts=True
-    )
-    most = np.argsort(-times, kind="stable")[:count]
-    return [(times[i], *pairs[:, i]) for i in most]
+    return Counter(zip(labels[wrong], predictions[wrong])).most_common(count)
 
 
 @cli.command
@@ -30,8 +25,8 @@ def main(argv=None):
     parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
     parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
     parser.add_argument("--data-dir", type=cli.path, help="folder of the data set")
-    parser.add_argument("--model", type=cli.path, help="saved model to take instead of training")
-    parser.add_argument("--out", type=cli.path, default=".", help="folder to draw to")
+    parser.add_argument("--model", type=cli.path, help="saved model, instead of training one")
+    parser.add_argument("--out", type=cli.path, default=".", help="folder for the two pictures")
     args = parser.parse_args(argv)
     paths = [os.path.join(args.out, name) for name in ("confusion.png", "mistakes.png")]
     for path in paths:
@@ -41,8 +36,8 @@ def main(argv=None):
     params = (model.init_params(seed=0, ctx=ctx) if args.model is None
               else checkpoint.load(args.model, ctx)[0])
     if len(params) != 6 or len(params[0]) != 784:
-        raise InputError(f"{args.model}: expected the chapter's network, of 784 pixels and two "
-                         f"hidden layers, found shapes {[param.shape for param in params]}")
+        raise InputError(f"{args.model}: expected a network with 784 inputs and two hidden "
+                         f"layers, found shapes {[param.shape for param in params]}")
     train_data, test_data = data.load(args.dataset, args.data_dir, ctx=ctx, progress=True)
     if args.model is None:
         for record in train.fit(params, train_data, test_data, epochs=args.epochs):
@@ -52,7 +47,7 @@ def main(argv=None):
     predictions = probabilities.argmax(axis=1)
     labels = test_data.label.asnumpy().astype(int)
     print(f"{(labels != predictions).sum()} of {len(labels)} test digits are wrong; most often:")
-    for times, truth, prediction in top_confusions(labels, predictions):
+    for (truth, prediction), times in top_confusions(labels, predictions):
         print(f"  {truth} is taken for {prediction}: {times} times")
 
     images = test_data.data.asnumpy()[..., 0]

@@ -1,4 +1,4 @@
-"""``python -m mlp_mx.glyphs``: look at the digits drawn from fonts."""
+"""``python -m mlp_mx.glyphs``: draw a sheet of glyphs, the digits drawn from fonts."""
 
 import sys
 
@@ -8,17 +8,17 @@ from ._support import cli
 def _parser():
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx.glyphs",
-        description="Draw a contact sheet of glyphs, the data set of digits drawn from fonts.",
+        description="Draw a sheet of glyphs, the data set of digits drawn from fonts.",
     )
     parser.add_argument("sheet", type=cli.path, metavar="PICTURE", nargs="?", default="glyphs.png",
-                        help="PNG file to draw: the first 20 training images of each digit")
+                        help="PNG file to write, with 20 training images of each digit")
     parser.add_argument("--data-dir", type=cli.path, metavar="DIR",
-                        help="folder where the data set is kept")
+                        help="folder of the data set")
     return parser
 
 
 def contact_sheet(images, labels):
-    """Lay out the first twenty images of each digit, one digit per row, at twice their size."""
+    """Lay out the first 20 images of each digit in a row, at twice their size."""
     import numpy as np
 
     rows = [np.hstack(images[labels == digit][:20]) for digit in range(10)]
@@ -27,14 +27,14 @@ def contact_sheet(images, labels):
 
 @cli.command
 def main(argv=None):
-    """Draw a contact sheet."""
+    """Draw the sheet."""
     args = _parser().parse_args(argv)
-    from . import plot  # here, because --help needs none of this
-    from ._support.files import check_suffix, whole_file
+    from ._support.drawing import import_matplotlib  # here, because --help needs none of this
+    from ._support.files import check_writable, whole_file
     from .data import glyphs
 
-    check_suffix(args.sheet, ".png")
-    plot.check_path(args.sheet)
+    check_writable(args.sheet, ".png")
+    import_matplotlib()
     from matplotlib.image import imsave
 
     train, _ = glyphs.load(args.data_dir, progress=True)

@@ -1,12 +1,9 @@
 """Draw figures from arrays, and `save` them as PNG, SVG or PDF.
 
-No figure needs a display, and Matplotlib's state is left alone: no pyplot, no settings. Wrong
-predictions differ from correct ones in their captions as well as in colour, and the colours are
-those of Okabe and Ito, which colour-blind people can tell apart.
-
-Images are white on black, on any scale that they share. All functions that draw return a
-`matplotlib.figure.Figure`; those that take images raise an `InputError` if there are none or too
-many, or if the other arguments are not as many.
+No figure needs a display, and Matplotlib's settings are left alone. Functions that draw return a
+`matplotlib.figure.Figure`; those that take images raise an `InputError` if there are none or more
+than 1000, or if shapes do not match. Images are white on black, whatever the scale of their values.
+Colours are Okabe and Ito's, which colour-blind people can tell apart.
 """
 
 import numpy as np
@@ -22,14 +19,14 @@ __all__ = [
 
 BLUE, ORANGE, VERMILION = "#0072B2", "#E69F00", "#D55E00"
 DPI = 150  # of PNG files
-SIDE = 4 * 28 / DPI  # inches along each side of an image, whose pixels become 4 x 4 in PNG files
+SIDE = 4 * 28 / DPI  # inches along each side of an image: 4 x 4 dots per pixel in PNG files
 MAX_DIGITS = 1000  # in a figure; Matplotlib draws at most 65 535 pixels
-# The dates that `save` leaves out, so that the same figure makes the same bytes.
+# No dates, so that equal figures make the same bytes.
 DATES = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 def strip(images, predictions, labels=None):
-    """Draw digits in rows of ten, each with its prediction below it.
+    """Draw digits in rows of ten, each above its prediction.
 
     Parameters
     ----------
@@ -37,7 +34,7 @@ def strip(images, predictions, labels=None):
     predictions : ndarray, shape (n,)
         Class indices.
     labels : ndarray, shape (n,), optional
-        The true classes. A wrong prediction is red and followed by the true class.
+        True classes. Captions of wrong predictions are red and name the true class, too.
     """
     labels = predictions if labels is None else labels
     images, predictions, labels = _as_arrays(images, predictions, labels)
@@ -52,7 +49,7 @@ def inputs(originals, images, captions):
     Parameters
     ----------
     originals : list of n ndarrays of uint8, each of two dimensions
-        Pictures of any sizes; 0 is black, 255 is white.
+        Pictures of any size; 0 is black, 255 is white.
     images : ndarray, shape (n, 28, 28)
     captions : list of n str
         Long lines are shortened in the middle.
@@ -84,14 +81,16 @@ def learning_curves(epochs, losses, train_accuracies, test_accuracies, published
     epochs : sequence of n int
         In ascending order.
     losses : sequence of n float
-        Mean training losses, in nats per example; on a logarithmic scale if they span more than a
-        factor of ten.
+        Mean training losses, in nats per example. The scale is logarithmic if they span more than
+        a factor of ten.
     train_accuracies, test_accuracies : sequence of n float
-        In [0, 1]. The first twentieth of a long run may lie below the panel.
+        In [0, 1].
     published : sequence, optional
-        Runs to draw dashed for the same epochs, in the form of `mlp_mx.train.published.RUNS`.
+        Runs to draw dashed for the same epochs, like `mlp_mx.train.published.RUNS`.
     """
     figure = _figure(9, 3.6, layout="constrained")
+    from matplotlib.ticker import LogLocator
+
     left, right = figure.subplots(1, 2)
     runs = published or ()
     _plot_curve(left, epochs, losses, runs, 0, BLUE, "training")
@@ -100,9 +99,11 @@ def learning_curves(epochs, losses, train_accuracies, test_accuracies, published
     _finish(left, "loss (nats per example)")
     _finish(right, "accuracy")
     if max(losses) > 10 * min(losses):
-        _make_logarithmic(left)
+        left.set_yscale("log")
+        left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        left.yaxis.set_major_formatter("{x:g}")
+        left.minorticks_off()
     right.yaxis.set_major_formatter(lambda accuracy, _: f"{100 * accuracy:g}%")
-    _fit_to_later_epochs(right, epochs[len(epochs) // 20])
     return figure
 
 
@@ -130,26 +131,8 @@ def _finish(axes, title):
     axes.legend(frameon=False)
 
 
-def _make_logarithmic(axes):
-    from matplotlib.ticker import LogLocator
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.minorticks_off()
-
-
-def _fit_to_later_epochs(axes, start):
-    values = np.concatenate([line.get_ydata()[np.asarray(line.get_xdata()) >= start]
-                             for line in axes.lines])
-    margin = 0.05 * max(np.ptp(values), 0.01)
-    axes.set_ylim(values.min() - margin, values.max() + margin)
-
-
 def confusion_matrix(labels, predictions, num_classes=10):
-    """Draw how often each class was predicted for each true class; only mistakes are coloured.
-
-    The true classes are the rows, the predicted classes are the columns.
+    """Draw how often each class (row) was predicted as each class (column), mistakes in colour.
 
     Parameters
     ----------
@@ -159,19 +142,19 @@ def confusion_matrix(labels, predictions, num_classes=10):
     """
     counts = np.zeros((num_classes, num_classes), int)
     np.add.at(counts, (labels, predictions), 1)
-    wrong = np.ma.masked_array(counts, np.eye(num_classes, dtype=bool))
-    most = max(wrong.filled(0).max(), 1)
+    wrong = counts * (1 - np.eye(num_classes, dtype=int))
     size = 1 + 0.45 * num_classes
     axes = _figure(size, size, layout="constrained").add_subplot()
-    cmap = import_matplotlib().colormaps["Oranges"].with_extremes(under="white", bad="0.93")
-    axes.imshow(wrong, cmap, vmin=0.5, vmax=most)
+    axes.set_facecolor("0.93")  # of the masked diagonal
+    axes.imshow(np.ma.masked_array(wrong, np.eye(num_classes)), "Oranges", vmin=0,
+                vmax=max(wrong.max(), 1))
     for (row, column), count in np.ndenumerate(counts):
-        color = "black" if 0 < count <= 0.6 * most else "white" if count else "0.75"
+        is_dark = wrong[row, column] > 0.6 * wrong.max()
         axes.text(column, row, f"{count}", ha="center", va="center",
-                  color="0.45" if row == column else color)
+                  color="white" if is_dark else "black" if wrong[row, column] else "0.6")
     axes.set(xlabel="prediction", ylabel="truth",
              xticks=range(num_classes), yticks=range(num_classes))
-    axes.set_title(f"{wrong.filled(0).sum()} of {len(labels)} wrong", loc="left")
+    axes.set_title(f"{wrong.sum()} of {len(labels)} wrong", loc="left")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return axes.figure
@@ -179,8 +162,6 @@ def confusion_matrix(labels, predictions, num_classes=10):
 
 def mistakes(images, labels, predictions, probabilities, count=20):
     """Draw the wrong predictions with the highest probabilities, the highest first.
-
-    If no prediction is wrong, the figure says so.
 
     Parameters
     ----------
@@ -194,32 +175,28 @@ def mistakes(images, labels, predictions, probabilities, count=20):
     images, labels, predictions, probabilities = _as_arrays(
         images, labels, predictions, probabilities)
     wrong = np.flatnonzero(predictions != labels)
-    if not len(wrong):
+    confidence = probabilities[np.arange(len(images)), predictions]
+    order = wrong[np.argsort(-confidence[wrong], kind="stable")[:count]]
+    if not len(order):
         figure = _figure(4, 1)
-        figure.text(0.5, 0.5, f"all {len(images)} predictions are correct",
-                    ha="center", va="center")
+        figure.text(0.5, 0.5, "no wrong predictions", ha="center", va="center")
         return figure
-    sureness = probabilities[wrong, predictions[wrong]]
-    order = np.argsort(-sureness, kind="stable")[:count]
-    captions = [f"{predictions[i]} ({100 * probability:.0f}%), is {labels[i]}"
-                for i, probability in zip(wrong[order], sureness[order])]
-    return _captioned(images[wrong[order]], captions, [True] * len(order), columns=5, gap=0.75)
+    captions = [f"{predictions[i]} ({100 * confidence[i]:.0f}%), is {labels[i]}" for i in order]
+    return _captioned(images[order], captions, [True] * len(order), columns=5, gap=0.75)
 
 
 def first_layer(W1, count=64):
-    """Draw the weights of the units of the first layer, pixel by pixel.
-
-    All have one colour scale, symmetric around 0; the largest 0.5 % of the weights exceed it.
+    """Draw the weights of the first layer's units as images, on one colour scale around 0.
 
     Parameters
     ----------
     W1 : ndarray of float, shape (784, num_hidden)
     count : int, default 64
-        Draw at most this many units, those whose weights have the largest norms.
+        Draw at most this many units, those with the largest norms.
     """
     largest = np.argsort(-np.linalg.norm(W1, axis=0), kind="stable")[:count]
     images = W1.T[largest].reshape(-1, 28, 28)
-    limit = np.quantile(abs(images), 0.995) or 1  # or else a few weights make all others pale
+    limit = np.quantile(abs(images), 0.995) or 1  # a few large weights would make all others pale
     figure, cells = _grid(len(images), columns=16, gap=0.1, below=0.1)
     for axes, image in zip(cells, images):
         shown = _show(axes, image, (-limit, limit), "RdBu_r")
@@ -236,7 +213,7 @@ def check_path(path):
 
 
 def save(figure, path):
-    """Write a figure to a file, whole or not at all; the same figure makes the same bytes.
+    """Write a figure to a file, whole or not at all; equal figures make the same bytes.
 
     Parameters
     ----------
@@ -249,23 +226,23 @@ def save(figure, path):
     InputError
         If the path has another suffix.
     mlp_mx._support.files.WriteError
-        If it cannot be written to.
+        If the file cannot be written.
     """
     suffix = check_suffix(path, *DATES)
-    # The salt, for the time of writing, keeps random names out of SVG files.
+    # Without a salt, names in SVG files are random.
     with whole_file(path) as file, import_matplotlib().rc_context({"svg.hashsalt": "mlp_mx"}):
         figure.savefig(file, format=suffix[1:], dpi=DPI, metadata=DATES[suffix],
                        bbox_inches="tight")
 
 
 def check_count(count):
-    """Raise an `InputError` if a figure cannot show so many digits."""
+    """Raise an `InputError` if a figure cannot show this many digits."""
     if not 1 <= count <= MAX_DIGITS:
         raise InputError(f"expected 1 to {MAX_DIGITS} digits to draw, found {count}")
 
 
 def _as_arrays(images, *others):
-    """Images, and what there is one of for each; an `InputError` if they do not fit together."""
+    """All arguments as arrays; an `InputError` unless each has one item per image."""
     arrays = [np.asarray(array) for array in (images, *others)]
     shapes = [array.shape for array in arrays]
     if shapes[0][1:] != (28, 28) or len({len(array) for array in arrays}) > 1:
@@ -275,7 +252,7 @@ def _as_arrays(images, *others):
 
 
 def _figure(width, height, **options):
-    """A figure of some inches, without pyplot and so without a display."""
+    """A figure of this size in inches, without pyplot and so without a display."""
     import_matplotlib()
     from matplotlib.figure import Figure
 
@@ -283,7 +260,7 @@ def _figure(width, height, **options):
 
 
 def _grid(count, columns, gap, below):
-    """A figure of square axes, `columns` in a row; the spaces are fractions of their side."""
+    """A figure and its square axes, row by row; spaces are fractions of their side."""
     check_count(count)
     columns = min(count, columns)
     rows = -(-count // columns)

@@ -8,9 +8,9 @@ from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.runtime import gluon, nd
 
 
-def loader(num_examples=100, batch_size=32, seed=None):
-    values = np.arange(num_examples, dtype=np.float32)
-    images = np.broadcast_to(values[:, None, None, None], (num_examples, 28, 28, 1))
+def loader(batch_size=32, seed=None):
+    values = np.arange(100, dtype=np.float32)
+    images = np.broadcast_to(values[:, None, None, None], (100, 28, 28, 1))
     return ArrayLoader("numbers", nd.array(images), nd.array(values), batch_size, seed)
 
 
@@ -28,12 +28,13 @@ def test_array_loader_without_seed_keeps_the_order():
     assert labels(loader()) == list(range(100))
 
 
-def test_array_loader_sees_every_example_once_an_epoch():
-    batches = list(loader(seed=5))
-    assert [len(label) for _, label in batches] == [32, 32, 32, 4]
-    assert len(loader(seed=5)) == 4
+@pytest.mark.parametrize("batch_size", [1, 32, 100, 1000])
+def test_array_loader_yields_every_example_once_per_epoch(batch_size):
+    batches = list(loader(batch_size, seed=5))
+    assert len(batches) == len(loader(batch_size)) == -(-100 // batch_size)
+    assert {len(label) for _, label in batches[:-1]} <= {batch_size}
     assert sorted(labels(batches)) == list(range(100))
-    for X, label in batches:  # each image came with its own label
+    for X, label in batches:  # each image with its own label
         assert X.shape == (len(label), 28, 28, 1)
         assert (X.asnumpy() == label.asnumpy()[:, None, None, None]).all()
 
@@ -53,27 +54,20 @@ def test_array_loader_order_depends_on_seed_and_epoch_alone():
     assert labels(straight_to_2) == orders[2]
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 100, 1000])
-def test_array_loader_takes_any_batch_size(batch_size):
-    batches = list(loader(batch_size=batch_size, seed=1))
-    assert len(batches) == len(loader(batch_size=batch_size)) == -(-100 // batch_size)
-    assert sorted(labels(batches)) == list(range(100))
-
-
-def test_load_gives_what_gluons_own_loader_gives(mnist_dir):
-    train_data, test_data = data.load("mnist", batch_size=64)
-    assert (train_data.name, train_data.num_examples, test_data.num_examples) == (
-        "MNIST", 60000, 10000)
-    mnist = gluon.data.vision.MNIST(str(mnist_dir), train=False, transform=data.transform)
-    for (X, label), (expected_X, expected_label) in zip(
-        test_data, gluon.data.DataLoader(mnist, 64, shuffle=False)
-    ):
-        assert X.dtype == label.dtype == np.float32
-        assert X.shape == expected_X.shape
-        assert (X == expected_X).asnumpy().all()
-        assert (label == expected_label).asnumpy().all()
-    mnist = gluon.data.vision.MNIST(str(mnist_dir), train=True)
-    assert sorted(labels(train_data)) == sorted(mnist[:][1].tolist())
+def test_load_yields_what_gluons_own_loader_yields(mnist_dir):
+    train_data, test_data = data.load("auto", mnist_dir)
+    for loader_, is_train, num_examples in (train_data, True, 60000), (test_data, False, 10000):
+        assert (loader_.name, loader_.num_examples) == ("MNIST", num_examples)
+        mnist = gluon.data.vision.MNIST(str(mnist_dir), is_train)
+        first = mnist.take(200).transform(data.transform)
+        for (X, label), (expected_X, expected_label) in zip(
+                loader_.in_order(64), gluon.data.DataLoader(first, 64, last_batch="discard")):
+            assert X.dtype == label.dtype == np.float32 and X.shape == (64, 28, 28, 1)
+            assert (X == expected_X).asnumpy().all()
+            assert (label == expected_label).asnumpy().all()
+        assert (loader_.label.asnumpy() == mnist[:][1]).all()
+    assert labels(test_data) == test_data.label.asnumpy().tolist()  # not shuffled
+    assert labels(train_data) != train_data.label.asnumpy().tolist()
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5])
@@ -83,5 +77,5 @@ def test_load_refuses_other_batch_sizes(batch_size):
 
 
 def test_load_refuses_an_unknown_data_set():
-    with pytest.raises(InputError, match="found 'cifar'"):
+    with pytest.raises(InputError, match="expected the data set auto, mnist or glyphs, .*'cifar'"):
         data.load("cifar")

@@ -1,45 +1,66 @@
-"""The examples, run from another folder than their own."""
+"""The examples, run in an empty folder. Some others have tests of their own."""
 
 import json
 import pathlib
 import re
+import runpy
 
+import matplotlib
 import matplotlib.image
 import pytest
 
-pytestmark = pytest.mark.slow
+from mlp_mx import checkpoint, data, model
+from mlp_mx.runtime import nd
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 
 
+@pytest.fixture(scope="module")
+def loaders(mnist_dir):
+    return data.load("mnist", mnist_dir)
+
+
 @pytest.fixture
-def example(python, monkeypatch, tmp_path):
-    """Run an example in an empty folder and without a display: ``example(name, *arguments)``."""
+def example(capsys, monkeypatch, tmp_path):
+    """Run an example's `main` in an empty folder; return its exit code, output and errors."""
+    matplotlib.use("agg")  # no window, even where there is a display
     monkeypatch.chdir(tmp_path)
 
-    def run(name, *arguments, **environment):
-        environment = {"MPLBACKEND": "agg", "PYTHONPATH": str(EXAMPLES.parent), **environment}
-        return python(EXAMPLES / name, *arguments, **environment)
+    def run(name, *arguments):
+        try:
+            code = runpy.run_path(str(EXAMPLES / name))["main"](arguments)
+        except SystemExit as exit:  # argparse's
+            code = exit.code
+        return (code, *capsys.readouterr())
 
     return run
 
 
-def succeed(result):
-    """The output of an example that said nothing on standard error."""
-    assert (result.returncode, result.stderr) == (0, "")
-    return result.stdout
+@pytest.fixture
+def training(example, loaders, monkeypatch):
+    """Run an example that trains for one epoch on MNIST; return its output."""
+    monkeypatch.setattr(data, "load", lambda *args, **options: loaders)
+
+    def run(name):
+        code, printed, errors = example(name, "--epochs", "1")
+        assert (code, errors) == (0, "")
+        return printed
+
+    return run
 
 
-def test_train_mnist_trains(example, mnist_dir):
-    printed = succeed(example("train_mnist.py", "--epochs", "1", MLP_MX_DATA=str(mnist_dir)))
+@pytest.mark.slow
+def test_train_mnist_trains(training):
+    printed = training("train_mnist.py")
     printed = re.fullmatch(r"Epoch 0\. Loss: (.*), Train_acc (.*), Test_acc (.*)\n", printed)
     loss, train_accuracy, test_accuracy = map(float, printed.groups())
     assert loss == pytest.approx(1.23, rel=0.06)  # the published 1.2515 and 1.2078
     assert train_accuracy > 0.85 and test_accuracy > 0.85
 
 
-def check_predictions(printed, tmp_path):
-    """Check that ten digits were predicted, mostly correctly, and drawn."""
+@pytest.mark.slow
+def test_predict_digits_predicts_and_draws(training, tmp_path):
+    printed = training("predict_digits.py")
     predictions, labels = re.findall(r": \[((?:\d ?){10})\]", printed)
     correct = sum(a == b for a, b in zip(predictions.split(), labels.split()))
     assert correct >= 5  # of ten random digits, at an accuracy of some 0.88
@@ -48,23 +69,40 @@ def check_predictions(printed, tmp_path):
     assert "digits.png" in printed
 
 
-def test_predict_digits_predicts_and_draws(example, mnist_dir, tmp_path):
-    printed = succeed(example("predict_digits.py", "--epochs", "1", "--dataset", "mnist",
-                              "--data-dir", mnist_dir, MPLBACKEND="pdf"))
-    check_predictions(printed, tmp_path)
+@pytest.mark.slow
+def test_misclassified_prints_and_draws(training, tmp_path):
+    printed = training("misclassified.py")
+    accuracy = float(re.search(r"Epoch 0\. Test_acc (.*)", printed)[1])
+    wrong = int(re.search(r"(\d+) of 10000 test digits are wrong", printed)[1])
+    assert wrong == round(10000 * (1 - accuracy))
+    confusions = re.findall(r"(\d) is taken for (\d): (\d+) times", printed)
+    times = [int(confusion[2]) for confusion in confusions]
+    assert len(times) == 5 and times == sorted(times, reverse=True) and sum(times) <= wrong
+    assert all(truth != prediction for truth, prediction, _ in confusions)
+    for name in ("confusion.png", "mistakes.png"):
+        assert min(matplotlib.image.imread(tmp_path / name).shape[:2]) > 400
 
 
-def test_predict_digits_works_on_glyphs(example, tmp_path):
-    printed = succeed(example("predict_digits.py", "--epochs", "1", "--dataset", "glyphs",
-                              "--data-dir", tmp_path, MPLBACKEND="svg"))
-    check_predictions(printed, tmp_path)
+@pytest.mark.slow
+def test_misclassified_takes_a_saved_model(example, loaders, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "load", lambda *args, **options: loaders)
+    checkpoint.save("model.npz", model.init_params(num_hidden=8, seed=0))
+    code, printed, errors = example("misclassified.py", "--model", "model.npz")
+    assert (code, errors) == (0, "")
+    assert "Epoch" not in printed and (tmp_path / "mistakes.png").exists()
 
 
-@pytest.mark.parametrize("name", ["predict_digits.py", "misclassified.py"])
-def test_examples_refuse_in_one_line(example, name):
-    result = example(name, "--dataset", "cats")
-    assert result.returncode == 2 and result.stdout == ""
-    assert re.fullmatch(r"error: argument --dataset: invalid choice: 'cats'.*\n", result.stderr)
+@pytest.mark.parametrize("arguments, message", [
+    (["--model", "absent.npz"], "absent.npz cannot be read: No such file or directory"),
+    (["--model", "linear.npz"], r"linear.npz: expected a network with 784 inputs and two hidden "
+     r"layers, found shapes \[\(784, 10\), \(10,\)\]"),
+    (["--out", "absent"], "absent/confusion.png cannot be written: No such file or directory"),
+    (["--dataset", "cats"], "argument --dataset: invalid choice: 'cats'.*"),
+])
+def test_misclassified_refuses_in_one_line(example, arguments, message):
+    checkpoint.save("linear.npz", [nd.ones(shape) for shape in ((784, 10), (10,))])
+    code, _, errors = example("misclassified.py", *arguments)
+    assert code == 2 and re.fullmatch(f"error: {message}\n", errors)
 
 
 def write_log(path, num_hidden, seed, accuracies):
@@ -82,7 +120,9 @@ def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
     write_log("small.jsonl", 16, 0, [0.5, 0.7])
     write_log("large.jsonl", 64, 0, [0.6, 0.80])
     write_log("large.jsonl", 64, 1, [0.6, 0.84])
-    printed = succeed(example("compare_runs.py", "small.jsonl", "large.jsonl", "--out", "out.svg"))
+    code, printed, errors = example(
+        "compare_runs.py", "small.jsonl", "large.jsonl", "--out", "out.svg")
+    assert (code, errors) == (0, "")
     assert printed.splitlines() == [
         "num hidden 16: test accuracy 0.7000 after epoch 1, 1 seed",
         "num hidden 64: test accuracy 0.8200 after epoch 1, 2 seeds",
@@ -91,14 +131,13 @@ def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
     assert (tmp_path / "out.svg").read_text().count("<!-- num hidden") == 2  # in the legend
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["absent.jsonl"], "error: absent.jsonl cannot be read: No such file or directory\n"),
-    (["empty.jsonl"], "error: no epochs in empty.jsonl; train with --log first\n"),
-    (["other.jsonl"], "error: other.jsonl: expected a log of mlp_mx.train, each line with epoch, "
-     "loss, train_accuracy, test_accuracy, seconds; name another file\n"),
+@pytest.mark.parametrize("log, message", [
+    ("absent.jsonl", "absent.jsonl cannot be read: No such file or directory"),
+    ("empty.jsonl", "no epochs in empty.jsonl; train with --log first"),
+    ("other.jsonl", "other.jsonl: expected a log of mlp_mx.train, each line with epoch, loss, "
+     "train_accuracy, test_accuracy, seconds"),
 ])
-def test_compare_runs_refuses_in_one_line(example, tmp_path, arguments, message):
+def test_compare_runs_refuses_in_one_line(example, tmp_path, log, message):
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "other.jsonl").write_text('{"epoch": [1]}\n')
-    result = example("compare_runs.py", *arguments)
-    assert (result.returncode, result.stdout, result.stderr) == (2, "", message)
+    assert example("compare_runs.py", log) == (2, "", f"error: {message}\n")

@@ -1,4 +1,4 @@
-"""The chapter's data: MNIST or glyphs, in gluon DataLoaders."""
+"""The chapter's data in gluon DataLoaders: MNIST, or digits drawn from fonts."""
 
 import numbers
 import warnings
@@ -14,14 +14,12 @@ DATASETS = ("auto", "mnist", "glyphs")
 
 
 def transform(data, label):
-    """Scale pixels to [0, 1] and make both float32: the chapter's transform.
+    """Scale pixels from [0, 255] to [0, 1] and convert both to float32: the chapter's transform.
 
     Parameters
     ----------
     data : NDArray or ndarray of uint8, any shape
-        Pixels from 0 to 255, of one image or of many.
-    label : number-like with ``astype``
-        Class index or indices.
+    label : NDArray, ndarray or NumPy scalar
 
     Returns
     -------
@@ -37,14 +35,14 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     Parameters
     ----------
     dataset : {"auto", "mnist", "glyphs"}, default "auto"
-        "mnist" is read from the data directory, and downloaded first if it is missing. "glyphs" are
-        digits drawn from fonts, see `mlp_mx.data.glyphs`. "auto" is MNIST or, if that cannot be
-        downloaded, glyphs with a warning.
+        "mnist" is downloaded if it is missing. "glyphs" are digits drawn from fonts (see
+        `mlp_mx.data.glyphs`). "auto" is MNIST or, if that cannot be downloaded, glyphs and a
+        warning.
     data_dir : path-like, optional
-        Where the data set is kept; for the default, see `mlp_mx.data.mnist.folder`.
+        Folder of the data set; for the default, see `mlp_mx.data.mnist.folder`.
     batch_size : int, default 64
     seed : int or None, default 0
-        Of the order of the training examples; with None they are not shuffled.
+        Seed for shuffling the training examples; with None they are not shuffled.
     ctx : mxnet.Context, optional
         Device to load the data to; by default the CPU.
     progress : bool, default False
@@ -53,33 +51,33 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     Returns
     -------
     train_data, test_data : ArrayLoader
-        Only the training data are shuffled. They yield ``(data, label)``: float32 NDArrays of shape
-        (batch, 28, 28, 1) with values in [0, 1], and of shape (batch,).
+        They yield ``(data, label)``: float32 NDArrays of shape (batch, 28, 28, 1), in [0, 1], and
+        of shape (batch,). Test data are never shuffled.
 
     Raises
     ------
     InputError
-        If there is no such data set, if the batch size is less than 1, or if the data directory
-        cannot be read.
+        If the data set is unknown, the batch size is not a positive integer, or the folder cannot
+        be read.
     mlp_mx.data.mnist.DownloadError
-        If the data set is "mnist", and it is missing and cannot be downloaded.
+        If MNIST is asked for, missing, and cannot be downloaded.
     """
     if dataset not in DATASETS:
-        raise InputError(f"expected a data set {', '.join(map(repr, DATASETS))}, found {dataset!r}")
+        raise InputError(f"expected the data set auto, mnist or glyphs, found {dataset!r}")
     if not isinstance(batch_size, numbers.Integral) or batch_size < 1:
         raise InputError(f"expected a batch size of 1 or more, found {batch_size!r}")
     from .loader import ArrayLoader  # a subclass of MXNet's, so it loads MXNet
 
     ctx = ctx or mx.cpu()
     name, halves = _read(dataset, data_dir, progress)
-    # One after the other, so that only one of them is in memory twice at any time.
+    # One after the other, so that only one is in memory as both uint8 and float32.
     train_data = ArrayLoader(name, *_transformed(*next(halves), ctx), batch_size, seed)
     test_data = ArrayLoader(name, *_transformed(*next(halves), ctx), batch_size)
     return train_data, test_data
 
 
 def _transformed(images, labels, ctx, chunk=200):
-    """`transform` everything, in chunks, because its float32 temporaries are large."""
+    """`transform` in chunks, because the temporary float32 arrays are large."""
     data = nd.empty(images.shape, ctx)
     label = nd.empty(labels.shape, ctx)
     for start in steps(range(0, len(labels), chunk), show=False):
@@ -90,7 +88,7 @@ def _transformed(images, labels, ctx, chunk=200):
 
 
 def _read(dataset, data_dir, progress):
-    """The data set's name, and an iterator over its training and test sets, in uint8."""
+    """The data set's name, and an iterator over its training and test sets as uint8."""
     if dataset != "glyphs":
         try:
             root = str(mnist.fetch(data_dir, progress))
@@ -98,11 +96,8 @@ def _read(dataset, data_dir, progress):
         except mnist.DownloadError as error:
             if dataset == "mnist":
                 raise
-            warnings.warn(
-                "THIS IS NOT MNIST but glyphs, digits drawn from fonts: do not compare accuracies "
-                f"with those for MNIST. {error}",
-                stacklevel=3,
-            )
+            warnings.warn("THIS IS NOT MNIST but digits drawn from fonts: do not compare results "
+                          f"with MNIST's. {error}", stacklevel=3)
     from . import glyphs  # here, because --help does not need NumPy
 
     return "glyphs", (

@@ -1,11 +1,11 @@
-"""Glyphs: a data set of digits drawn from Matplotlib's fonts, for machines that cannot get MNIST.
+"""Glyphs: a data set of digits drawn from Matplotlib's fonts, for machines without MNIST.
 
 60 000 training and 10 000 test images of 28 x 28 grey pixels, white on black, fitted into 20 x 20
 and centred by mass as in MNIST. Training and test images come from different fonts.
 
-Each outline becomes a field of signed distances, once. An image looks its pixels up in that field,
-through a random rotation, shear, scale and elastic warp. The distance of a pixel from the outline
-makes it black or white; stroke weight is an offset to that distance, and blur is a factor.
+Each digit of each font becomes a signed distance field, once. An image samples that field through a
+random rotation, shear, stretch and elastic warp. Stroke weight is added to the distances, and blur
+divides them.
 """
 
 import io
@@ -23,7 +23,7 @@ from .form import BOX, SIDE, centred
 
 __all__ = ["generate", "load"]
 
-VERSION = 1  # of the images, in the file's name; raise it when they change
+VERSION = 1  # in the file's name; increase it when the images change
 SIZES = {"train": 60000, "test": 10000}
 # Their digits have the same outlines in all versions of Matplotlib.
 FONTS = {
@@ -36,13 +36,13 @@ FONTS = {
         "DejaVuSans-Oblique", "DejaVuSansMono-Bold", "DejaVuSerif-Bold", "STIXGeneralBol", "cmss10",
     ),
 }
-CHUNK = 500  # images drawn at a time; each chunk has a random stream of its own
-GRID = 49  # samples along each side of a distance field,
-SPACING = 1 / 32  # this far apart, where 1 is the size of the digit
+CHUNK = 500  # images drawn at a time, from a random stream of their own
+GRID = 49  # samples along each side of a distance field
+SPACING = 1 / 32  # between samples; a digit's longer side is 1
 
 
 def _outline(font, digit, steps=4):
-    """The outline as line segments, shape (num_segments, 2, 2), centred, its longer side 1."""
+    """A digit's outline as line segments, shape (num_segments, 2, 2), scaled and centred."""
     matplotlib = import_matplotlib()
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
@@ -54,16 +54,14 @@ def _outline(font, digit, steps=4):
     t = np.linspace(0, 1, steps + 1)[1:, None]
     segments, last = [], None
     for points, code in path.iter_segments(simplify=False):
-        points = points.reshape(-1, 2)
+        line = points.reshape(-1, 2)
         if code == path.MOVETO:
-            first = last = points[0]
+            first = last = line[0]
             continue
         if code == path.CLOSEPOLY:
             line = first[None]
-        elif code == path.CURVE3:  # quadratic Bézier curves, as in all TrueType fonts
-            line = (1 - t) ** 2 * last + 2 * t * (1 - t) * points[0] + t ** 2 * points[1]
-        else:
-            line = points
+        elif code == path.CURVE3:  # TrueType's quadratic Bézier curves
+            line = (1 - t) ** 2 * last + 2 * t * (1 - t) * line[0] + t ** 2 * line[1]
         for point in line:
             segments.append((last, point))
             last = point
@@ -82,7 +80,7 @@ def _distance_field(segments):
     px, py = x - x0, y - y0
     t = np.clip((px * dx + py * dy) / np.where(length, length, 1), 0, 1)
     distance = np.sqrt(((px - t * dx) ** 2 + (py - t * dy) ** 2).min(axis=2))
-    # The winding number: how often the outline crosses the ray to the right, upwards or downwards.
+    # Winding numbers: upward minus downward crossings of the ray to the right.
     crosses = (y0 <= y) != (y1 <= y)
     right_of_point = (dx * py - dy * px) * np.sign(dy) < 0
     winding = (np.sign(dy) * (crosses & ~right_of_point)).sum(axis=2)
@@ -90,23 +88,17 @@ def _distance_field(segments):
 
 
 def _outermost(segments, directions=32):
-    """The points of an outline that are farthest out in each of some directions."""
+    """The points of an outline that are farthest out in each direction."""
     angle = 2 * np.pi * np.arange(directions) / directions
     points = segments[:, 1]
     reach = points[:, :1] * np.cos(angle) + points[:, 1:] * np.sin(angle)
-    return points[reach.round(9).argmax(axis=0)]  # rounded, so that ties are ties on any machine
-
-
-def _smooth_weights(points=4):
-    """Weights that interpolate `points` control values over the box, shape (BOX, points)."""
-    distance = abs(np.linspace(0, points - 1, BOX)[:, None] - np.arange(points))
-    return np.where(distance < 1, (1 + 2 * distance) * (1 - distance) ** 2, 0)
+    return points[reach.round(9).argmax(axis=0)]  # rounded: ties must be ties on any machine
 
 
 class _Renderer:
-    """Draws random variations of the digits of some fonts.
+    """Draws random variations of some fonts' digits, n at once.
 
-    Its methods handle n images at once: what is one number per image has the shape (n, 1, 1).
+    Numbers, one per image, have shape (n, 1, 1).
     """
 
     def __init__(self, fonts):
@@ -116,20 +108,19 @@ class _Renderer:
         self._half_stroke = -fields.min(axis=(1, 2))  # of the widest stroke
         self._outermost = np.stack([_outermost(outline) for outline in outlines])
         self._num_fonts = len(fonts)
-        self._smooth_weights = _smooth_weights()
 
     def render(self, label, random):
-        """Draw one image for each of n labels: uint8, shape (n, 28, 28)."""
+        """Draw an image for each of n labels: uint8, shape (n, 28, 28)."""
         n = len(label)
         glyph = (random.randint(self._num_fonts, size=n) * 10 + label)[:, None, None]
         weight, blur, roughness = self._strokes(glyph, random)
         (a, b), (c, d) = _slant(random, n)
-        # From glyph to page, where everything that the strokes will touch must fit into the box.
+        # From glyph to page, where the strokes and their blur must fit into the box.
         x, y = np.moveaxis(self._outermost[glyph[:, 0]], 3, 0)
         (x, width), (y, height) = _middle_and_size(a * x + b * y), _middle_and_size(c * x + d * y)
         scale = (BOX - 1 - 2 * weight - blur) / np.maximum(width, height)
         # And back, for each pixel of the box.
-        page_x, page_y = self._bent_grid(random, n)
+        page_x, page_y = _bent_grid(random, n)
         page_x, page_y = page_x / scale + x, page_y / scale + y
         a, b, c, d = (entry / (a * d - b * c) for entry in (a, b, c, d))
         distance = self._distances(glyph, d * page_x - b * page_y, a * page_y - c * page_x)
@@ -137,10 +128,7 @@ class _Renderer:
         return centred(np.floor(255 * np.clip(white, 0, 1) + 0.5).astype(np.uint8))
 
     def _strokes(self, glyph, random):
-        """Pixels by which strokes are widened, over which they fade, and by which they are rough.
-
-        The last one has shape (n, BOX, BOX).
-        """
+        """Added weight, blur, and roughness, shape (n, BOX, BOX): all in pixels."""
         n = len(glyph)
         pen = random.uniform(1.0, 2.0, glyph.shape) - BOX * self._half_stroke[glyph]
         blur = random.uniform(1.0, 2.0, glyph.shape)
@@ -148,15 +136,8 @@ class _Renderer:
         roughness = random.uniform(0, 0.8, glyph.shape) * (grain / 255 - 0.5)
         return np.clip(pen, -0.3, 1.0), blur, roughness
 
-    def _bent_grid(self, random, n):
-        """Pixel centres of the box, elastically displaced: x and y, each shape (n, BOX, BOX)."""
-        weights = self._smooth_weights
-        bend = weights @ random.uniform(-1.8, 1.8, (n, 2, 4, 4)) @ weights.T
-        axis = np.arange(BOX) - (BOX - 1) / 2
-        return axis + bend[:, 0], -axis[:, None] + bend[:, 1]
-
     def _distances(self, glyph, x, y):
-        """Interpolate the distance fields at points (x, y), each shape (n, BOX, BOX)."""
+        """Interpolate distance fields at x and y, each of shape (n, BOX, BOX)."""
         x = np.clip(x / SPACING + GRID // 2, 0, GRID - 1.001)
         y = np.clip(y / SPACING + GRID // 2, 0, GRID - 1.001)
         column, row = x.astype(np.int32), y.astype(np.int32)
@@ -176,17 +157,26 @@ def _slant(random, n):
     return (cos * stretch, cos * shear - sin), (sin * stretch, sin * shear + cos)
 
 
+def _bent_grid(random, n, points=4):
+    """x and y of the box's pixels, randomly warped: each of shape (n, BOX, BOX)."""
+    distance = abs(np.linspace(0, points - 1, BOX)[:, None] - np.arange(points))
+    weights = np.where(distance < 1, (1 + 2 * distance) * (1 - distance) ** 2, 0)
+    bend = weights @ random.uniform(-1.8, 1.8, (n, 2, points, points)) @ weights.T
+    axis = np.arange(BOX) - (BOX - 1) / 2
+    return axis + bend[:, 0], -axis[:, None] + bend[:, 1]
+
+
 def _middle_and_size(values):
-    """Of the coordinates along the last axis."""
+    """The middle and the extent of coordinates along the last axis."""
     low, high = values.min(axis=2, keepdims=True), values.max(axis=2, keepdims=True)
     return (high + low) / 2, high - low
 
 
 def generate(split="train", num_examples=None, progress=False):
-    """Draw the images of one half of the data set: the same ones on every machine.
+    """Draw the training or test images, the same ones on every machine.
 
-    They are computed in float64 and rounded to uint8 at the end: a difference of a few units in the
-    last place, as between two libraries' sines, changes a pixel with a probability of about 1e-13.
+    They are computed in float64 and rounded to uint8 at the end, so rounding errors that differ
+    between machines change a pixel with a probability of about 1e-13.
 
     Parameters
     ----------
@@ -200,10 +190,10 @@ def generate(split="train", num_examples=None, progress=False):
     -------
     images : ndarray of uint8, shape (num_examples, 28, 28)
     labels : ndarray of uint8, shape (num_examples,)
-        In random order; each 500 contain every digit 50 times.
+        In random order; every 500 contain each digit 50 times.
     """
     if split not in SIZES:
-        raise InputError(f"expected a split {' or '.join(map(repr, SIZES))}, found {split!r}")
+        raise InputError(f"expected the split 'train' or 'test', found {split!r}")
     num_examples = SIZES[split] if num_examples is None else num_examples
     renderer = _Renderer(FONTS[split])
     num_chunks = -(-num_examples // CHUNK)
@@ -217,12 +207,12 @@ def generate(split="train", num_examples=None, progress=False):
 
 
 def load(data_dir=None, progress=False):
-    """Load the data set from the data directory; the first time, draw it and save it there.
+    """Load the data set from its folder; the first time, draw it and save it there.
 
     Parameters
     ----------
     data_dir : path-like, optional
-        See `mlp_mx.data.mnist.folder`. If it cannot be written to, there is a warning.
+        See `mlp_mx.data.mnist.folder`. A folder that cannot be written to causes a warning.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
 
@@ -234,15 +224,15 @@ def load(data_dir=None, progress=False):
     Raises
     ------
     InputError
-        If the data directory is not a folder.
+        If `data_dir` is not a folder.
     """
     folder = mnist.folder(data_dir)
     if os.path.exists(folder) and not os.path.isdir(folder):
-        raise InputError(f"{folder} is not a folder; choose another path with --data-dir")
+        raise InputError(f"{folder} is not a folder; {mnist.CURE}")
     path = folder / f"glyphs-{VERSION}.npz"
     try:
         return _read(path)
-    except Exception:  # it is absent, or damaged in one of the many ways of a ZIP archive
+    except Exception:  # missing, or damaged: ZIP archives fail in many ways
         splits = {split: generate(split, progress=progress) for split in SIZES}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -255,7 +245,7 @@ def load(data_dir=None, progress=False):
 
 
 def _write(path, splits):
-    archive = io.BytesIO()  # a ZipFile that is left on a full disk complains to standard error
+    archive = io.BytesIO()  # on a full disk, a ZipFile would write to standard error
     np.savez(archive, **{f"{split}_{kind}": array for split, arrays in splits.items()
                          for kind, array in zip(("images", "labels"), arrays)})
     with whole_file(path) as file:
@@ -263,10 +253,10 @@ def _write(path, splits):
 
 
 def _read(path):
-    # NumPy's archives are ZIP archives, in which reading checks the CRC of what is read.
+    # .npz files are ZIP archives, so reading an array checks its CRC.
     with open(path, "rb") as file, np.load(file) as arrays:
         splits = tuple((arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in SIZES)
     for (images, labels), size in zip(splits, SIZES.values()):
         if (images.shape, labels.shape) != ((size, SIDE, SIDE), (size,)):
-            raise ValueError("not the shapes of this data set")
+            raise ValueError("unexpected shapes")
     return splits

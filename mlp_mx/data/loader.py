@@ -1,4 +1,4 @@
-"""A gluon DataLoader over arrays in memory, a whole batch at a time."""
+"""A gluon DataLoader over arrays in memory, which takes a whole batch at a time."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ class ArrayLoader(gluon.data.DataLoader):
     """A gluon DataLoader over arrays in memory, which takes each batch in one operation.
 
     The chapter's loader transforms and stacks one image at a time, which takes longer than
-    training does. Its batches are the same: ``(data, label)``, the last one possibly smaller.
+    training does. The batches, ``(data, label)``, are the same; the last one may be smaller.
 
     Parameters
     ----------
@@ -22,20 +22,18 @@ class ArrayLoader(gluon.data.DataLoader):
     batch_size : int
         1 or more.
     seed : int, optional
-        Shuffle: the order then depends only on this seed and on the epoch's number, which
-        `set_epoch` sets. By default examples are not shuffled.
+        Shuffle, in an order that depends only on this seed and on the epoch (see `set_epoch`). By
+        default, examples are not shuffled.
 
     Attributes
     ----------
-    name : str
-    data, label : NDArray
+    name, data, label
+        As above.
     num_examples : int
     """
 
     def __init__(self, name, data, label, batch_size, seed=None):
-        self.name = name
-        self.data = data
-        self.label = label
+        self.name, self.data, self.label = name, data, label
         self.num_examples = len(label)
         super().__init__(
             _Gathered(data, label),
@@ -44,7 +42,7 @@ class ArrayLoader(gluon.data.DataLoader):
         )
 
     def set_epoch(self, epoch):
-        """Set the number of the epoch, on which the order of the examples depends."""
+        """Set the epoch's number, which the order of the examples depends on."""
         self._batch_sampler.epoch = epoch
 
     def in_order(self, batch_size):
@@ -54,7 +52,7 @@ class ArrayLoader(gluon.data.DataLoader):
 
 
 class _Gathered:
-    """A data set whose items are whole batches; its index is an NDArray of examples' indices."""
+    """A data set whose items are whole batches, indexed by NDArrays of example indices."""
 
     def __init__(self, data, label):
         self._data, self._label = data, label
@@ -64,13 +62,11 @@ class _Gathered:
 
 
 class _Batches(gluon.data.Sampler):
-    """Yields the one index of each batch, in a list, as a gluon DataLoader expects it."""
+    """Yields each batch's index in a list of one, as gluon's DataLoader expects."""
 
     def __init__(self, num_examples, batch_size, seed, ctx):
-        self._num_examples = num_examples
-        self._batch_size = batch_size
-        self._seed = seed
-        self._ctx = ctx
+        self._num_examples, self._batch_size = num_examples, batch_size
+        self._seed, self._ctx = seed, ctx
         self.epoch = 0
 
     def __iter__(self):
@@ -78,7 +74,7 @@ class _Batches(gluon.data.Sampler):
         if self._seed is not None:
             # RandomState, because NumPy promises that its stream never changes.
             np.random.RandomState([self._seed, self.epoch]).shuffle(order)
-        # One copy to the device and slices of it: a copy for each batch costs a fifth of an epoch.
+        # One copy to the device, then slices: a copy per batch would cost a fifth of an epoch.
         order = nd.array(order, self._ctx, dtype=np.int32)
         for start in range(0, self._num_examples, self._batch_size):
             yield [order[start:start + self._batch_size]]

@@ -1,4 +1,4 @@
-"""The four MNIST files: where they are kept, and how they are downloaded and verified."""
+"""Download and verify the four MNIST files."""
 
 import contextlib
 import gzip
@@ -20,27 +20,28 @@ FILES = {
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
-# LeCun's own host answers 403 today, and the bucket in which gluon looks is gone.
+# LeCun's own host answers 403 now, and the bucket that gluon downloads from is gone.
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://raw.githubusercontent.com/fgnt/mnist/master/",
 )
-SECONDS_TO_CONNECT = 2  # to each address of a mirror, of which there may be eight
-SECONDS_TO_ANSWER = 8  # of silence, after which a mirror has failed
-SECONDS_TO_FAIL = 10  # of failed attempts at one file, after which no new one is made
-ATTEMPTS = 5  # at one file, for each mirror
+SECONDS_TO_CONNECT = 2  # to each address of a mirror; some have eight
+SECONDS_TO_ANSWER = 8
+SECONDS_TO_FAIL = 10  # after which no new attempt at a file is made
+ATTEMPTS = 5  # per file and mirror
+CURE = "choose another folder with --data-dir or MLP_MX_DATA"
 
 
 class DownloadError(Error):
-    """The files are missing and could not be downloaded."""
+    """Files are missing and could not be downloaded."""
 
 
 def folder(data_dir=None):
-    """The absolute path of the folder for the MNIST files, which may not exist yet.
+    """The absolute path of the folder for the MNIST files; it need not exist.
 
-    It is `data_dir`, ``$MLP_MX_DATA``, ``$MXNET_HOME/datasets/mnist`` or, as for gluon,
-    ``~/.mxnet/datasets/mnist``: the first that is given.
+    It is the first of these that is set: `data_dir`, ``$MLP_MX_DATA``,
+    ``$MXNET_HOME/datasets/mnist``, and ``~/.mxnet/datasets/mnist``, gluon's default.
 
     Returns
     -------
@@ -73,11 +74,10 @@ def _file_status(path, digest):
 
 
 def fetch(data_dir=None, progress=False):
-    """Download and verify the MNIST files that are missing or damaged.
+    """Download the MNIST files that are missing or damaged.
 
-    The mirror at the URL in ``$MLP_MX_MIRROR`` is tried first, if that is set. A file gets its name
-    only after its SHA-256 has been verified, so several processes may do this at once. If all files
-    are there, nothing is written.
+    The mirror at ``$MLP_MX_MIRROR``, if set, is tried first. Files are verified before they get
+    their names, so several processes may do this at once.
 
     Parameters
     ----------
@@ -94,33 +94,31 @@ def fetch(data_dir=None, progress=False):
     Raises
     ------
     DownloadError
-        If no mirror delivers a file (after 25 seconds or less), or the folder cannot be written to.
+        If no mirror delivers a file (after at most 25 seconds), or the folder cannot be written to.
     InputError
-        If the folder cannot be read, if it contains an intact file of another data set under one of
+        If the folder cannot be read, if it holds an intact file of another data set under one of
         the names, or if ``$MLP_MX_MIRROR`` is not a URL.
     """
     path = folder(data_dir)
     wanted = {name: state for name, state in status(path).items() if state != "verified"}
     for name, state in wanted.items():
-        if state != "missing":
-            _check_replaceable(path / name, state)
+        _check_replaceable(path / name, state)
     mirrors = _mirrors() if wanted else ()
     for name, state in wanted.items():
-        # The mirror that delivered this file is the first to be asked for the next one.
+        # Ask the mirror that delivered this file first for the next one.
         mirrors = (_download(name, state, path, mirrors, progress), *mirrors)
     return path
 
 
 def _check_replaceable(path, state):
-    """Raise an `InputError` unless this is a damaged file."""
-    advice = "choose another folder with --data-dir or MLP_MX_DATA"
+    """Raise an `InputError` unless the file is missing or damaged."""
     if state.startswith("unreadable"):
-        raise InputError(f"{path} is {state}; make it readable, or {advice}")
+        raise InputError(f"{path} is {state}; make it readable, or {CURE}")
     with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path) as file:
         while file.read(1 << 20):
             pass
-        if file.tell():  # undamaged: the file of another data set
-            raise InputError(f"{path} is intact but not MNIST's ({state}); move it, or {advice}")
+        if file.tell():  # intact, so it belongs to another data set
+            raise InputError(f"{path} is intact but not MNIST's ({state}); move it, or {CURE}")
 
 
 def _mirrors():
@@ -145,47 +143,39 @@ def _download(name, state, path, mirrors, progress):
         except (requests.RequestException, ValueError) as error:
             problems[mirror] = _reason(error)
         except OSError as error:
-            raise DownloadError(
-                f"MNIST cannot be downloaded to {path}: {error.strerror or 'permission denied'}; "
-                "choose another folder with --data-dir or MLP_MX_DATA"
-            ) from error
+            reason = error.strerror or "permission denied"
+            raise DownloadError(f"cannot save MNIST in {path}: {reason}; {CURE}") from error
         if time.monotonic() > deadline:
             break
-    tried = "; ".join(f"{mirror} {problem}" for mirror, problem in problems.items())
+    tried = "; ".join(f"{mirror}: {problem}" for mirror, problem in problems.items())
     raise DownloadError(
-        f"{name} ({state}) could not be downloaded to {path}: {tried}. Put {', '.join(FILES)} "
-        "there, or name their folder with --data-dir or MLP_MX_DATA, or the URL of a mirror with "
-        "MLP_MX_MIRROR"
+        f"{name} ({state}) could not be downloaded to {path}: {tried}. Set MLP_MX_MIRROR to the URL "
+        f"of another mirror, or download {', '.join(FILES)} and name their folder with --data-dir "
+        "or MLP_MX_DATA"
     )
 
 
 def _retrieve(mirror, name, path, progress):
-    """Download one file under a temporary name, verify it, and only then give it its name."""
+    """Download one file under a temporary name, and rename it once verified."""
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")  # the bar says what it would say
-    # A total of 1 until pooch knows it, because it takes a bar without a total for none at all.
+    pooch.get_logger().setLevel("WARNING")  # the bar says enough
+    # A total of 1, which pooch then corrects: it takes a bar without a total for none.
     with bar(show=progress, desc=name, total=1, unit="B", unit_scale=True) as shown:
         downloader = pooch.HTTPDownloader(
             progressbar=shown,
             timeout=(SECONDS_TO_CONNECT, SECONDS_TO_ANSWER),
-            headers={"Accept-Encoding": "identity"},  # else requests might unzip the file
+            headers={"Accept-Encoding": "identity"},  # or requests might unzip the file
         )
         pooch.retrieve(mirror + name, f"sha256:{FILES[name]}", name, path, downloader=downloader)
     with contextlib.suppress(PermissionError):  # another user's process was first
-        os.chmod(path / name, 0o644)  # pooch's temporary files are readable by their owner alone
+        os.chmod(path / name, 0o644)  # pooch's temporary files are private
 
 
 def _reason(error):
-    """Say in a few words why a mirror failed."""
-    import requests
-
-    if isinstance(error, requests.HTTPError):
-        return f"answered {error.response.status_code}"
-    if isinstance(error, requests.Timeout) or "timed out" in str(error):
-        return "did not answer in time"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "closed the connection"
-    if isinstance(error, requests.RequestException):
-        return "could not be reached"
-    return "sent a file with the wrong SHA-256"  # pooch's ValueError
+    """Why a mirror failed, in a few words."""
+    if getattr(error, "response", None) is not None:
+        return f"HTTP {error.response.status_code}"
+    if not isinstance(error, OSError):  # so it is pooch's ValueError
+        return "wrong SHA-256"
+    return "timed out" if "timed out" in str(error) else "connection failed"
