@@ -1,7 +1,6 @@
 """Graphs against the functions that they were traced from."""
 
 import contextlib
-import importlib.metadata
 
 import numpy as np
 import pytest
@@ -202,24 +201,3 @@ def test_training_works_on_another_context_than_the_datas(case):
     for a, b in zip(params, elsewhere):
         assert b.context == mx.cpu(1)
         assert (a.asnumpy() == b.asnumpy()).all()
-
-
-def test_mkl_computes_the_same(python, mnist_dir):
-    try:
-        importlib.metadata.version("mkl")
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("MKL, of the fast extra, is not installed")
-    code = (
-        "from mlp_mx import data, model, train\n"
-        "train_data, test_data = data.load('mnist')\n"
-        "params = model.init_params(seed=0)\n"
-        "loss = train.train_epoch(params, train_data, 0.001)\n"
-        "print(loss, train.evaluate_accuracy(test_data, params))"
-    )
-    ends = []
-    for blas in ("mkl", "openblas"):
-        result = python("-c", code, MLP_MX_BLAS=blas, MLP_MX_DATA=str(mnist_dir))
-        assert result.stderr == ""
-        ends.append([float(word) for word in result.stdout.split()])
-    assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-4)
-    assert ends[0][1] == pytest.approx(ends[1][1], abs=0.002)
