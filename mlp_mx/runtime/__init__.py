@@ -50,31 +50,30 @@ def load():
     """
     diagnosis.check_environment()
     try:
-        # NumPy comes first, so that its own OpenBLAS does not see the kernel chosen below.
-        from . import imports
-
-        kernel = None if "OPENBLAS_CORETYPE" in os.environ else blas_kernel()
-        if kernel:
-            os.environ["OPENBLAS_CORETYPE"] = kernel
-        try:
-            return _import_mxnet(imports)
-        finally:
-            if kernel:
-                del os.environ["OPENBLAS_CORETYPE"]
+        return _import_mxnet()
     except Exception as error:
         raise MXNetLoadError(f"MXNet cannot be loaded: {diagnosis.explain(error)}") from error
 
 
-def _import_mxnet(imports):
-    imports.install()
+def _import_mxnet():
+    """Import MXNet while its OpenBLAS is told which kernel to use."""
+    from . import imports  # and NumPy with it, whose own OpenBLAS must not see that kernel
+
+    kernel = None if "OPENBLAS_CORETYPE" in os.environ else blas_kernel()
+    if kernel:
+        os.environ["OPENBLAS_CORETYPE"] = kernel
     try:
+        imports.install()
         return importlib.import_module("mxnet")
     except OSError as error:
         # The GPU wheel, and the dynamic linker does not know where pip has put CUDA's libraries.
         if diagnosis.missing_library(error) not in cuda.LIBRARIES or not cuda.load_libraries():
             raise
-    imports.install()
-    return importlib.import_module("mxnet")
+        imports.install()
+        return importlib.import_module("mxnet")
+    finally:
+        if kernel:
+            del os.environ["OPENBLAS_CORETYPE"]
 
 
 def context(name="auto"):

@@ -67,8 +67,7 @@ def check_environment():
 
 def explain(error):
     """Say in one line why ``import mxnet`` raised `error`, and what fixes it."""
-    name = getattr(error, "name", None)
-    library = missing_library(error)
+    name, library = getattr(error, "name", None), missing_library(error)
     loaded = getattr(sys.modules.get("numpy"), "__version__", None)
     installed = version("numpy")
     if loaded and installed and loaded != installed:
@@ -85,8 +84,10 @@ def explain(error):
     if library in cuda.LIBRARIES:
         return f"MXNet's GPU wheel needs CUDA's {library}; run: {pip(INSTALL_GPU)}"
     if library in SYSTEM_LIBRARIES.get(platform.machine(), ()):
-        return (f"the system library {library} is missing; on Debian and Ubuntu, run: "
-                f"{_as_root(DEBIAN[platform.machine()])}")
+        command = DEBIAN[platform.machine()]
+        if os.geteuid() != 0:
+            command = f"sudo sh -c {shlex.quote(command)}"
+        return f"the system library {library} is missing; on Debian and Ubuntu, run: {command}"
     if library:
         return f"the system library {library} is missing"
     return " ".join(f"{type(error).__name__}: {error}".split())
@@ -96,10 +97,6 @@ def missing_library(error):
     """The shared library that the dynamic linker did not find, or None."""
     match = re.match(r"(lib[\w+.-]*?\.so[.\d]*): cannot open shared object", str(error))
     return match and match[1]
-
-
-def _as_root(command):
-    return command if os.geteuid() == 0 else f"sudo sh -c {shlex.quote(command)}"
 
 
 def pip(command):
