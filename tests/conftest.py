@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mlp_mx import InputError, runtime
-from mlp_mx.data import mnist
+from mlp_mx.data import glyphs, mnist
 
 
 def pytest_runtest_setup(item):
@@ -30,6 +30,14 @@ def mnist_dir():
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture
+def few_glyphs(monkeypatch):
+    """656 training and 500 test glyphs in the place of the whole data set."""
+    from small_run import SPLITS
+
+    monkeypatch.setattr(glyphs, "load", lambda data_dir, progress: SPLITS)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import sys
 from mlp_mx.train import __main__ as train_command
 from mlp_mx.data import glyphs
 
-SPLITS = glyphs.generate("train", 2000), glyphs.generate("test", 500)
+SPLITS = glyphs.generate("train", 656), glyphs.generate("test", 500)
 
 if __name__ == "__main__":
     glyphs.load = lambda data_dir, progress: SPLITS

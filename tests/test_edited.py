@@ -267,6 +267,8 @@ def test_an_elementwise_update_gets_one_array_and_another_the_parameters():
      r"net cannot be computed from arrays of shapes \(500, 64\), \(63, 32\)"),
     (lambda params: next(train.fit(init(64, 32, 16, 16, 10), loader(), loader())),
      "net and softmax_cross_entropy cannot be computed from arrays of shapes"),
+    (lambda params: next(train.fit(init(64, 3), loader(), loader(), net=relus)),
+     "labels below 3, the network's number of outputs, found"),
     (lambda params: next(train.fit(params, loader(), loader(), net=3)), "a function net.*found 3"),
     (lambda params: model.predict(next(iter(loader()))[0], params[:5]), "in pairs, found 5"),
 ])

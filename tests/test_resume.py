@@ -7,15 +7,8 @@ import pytest
 
 from mlp_mx import checkpoint, data
 from mlp_mx.train import __main__ as train_command
-from mlp_mx.data import glyphs
 
-
-@pytest.fixture(autouse=True)
-def small_data(monkeypatch):
-    """A thousand glyphs in the place of the whole data set."""
-    splits = glyphs.generate("train", 1000), glyphs.generate("test", 500)
-    monkeypatch.setattr(glyphs, "load", lambda data_dir, progress: splits)
-    assert data.load("glyphs")[0].num_examples == 1000
+pytestmark = pytest.mark.usefixtures("few_glyphs")
 
 
 def run(*arguments):
@@ -44,20 +37,37 @@ def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, capsys, suffix):
     assert f"{saved['test_accuracy']:.4f}" in printed[-2]
 
 
+@pytest.fixture(scope="module")
+def two_epochs(tmp_path_factory):
+    """What a run of two epochs saves."""
+    from small_run import SPLITS
+
+    path = tmp_path_factory.mktemp("run") / "model.npz"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(data.glyphs, "load", lambda data_dir, progress: SPLITS)
+        assert run("--epochs", 2, "--save", path) == 0
+    return path.read_bytes()
+
+
+@pytest.fixture
+def path(tmp_path, two_epochs):
+    """A copy of it."""
+    path = tmp_path / "model.npz"
+    path.write_bytes(two_epochs)
+    return path
+
+
 @pytest.mark.parametrize("options, complaint", [
     (["--epochs", 1], "has been trained for 2 epochs; ask for at least as many"),
     (["--seed", 1], "--seed is 1, but {path} was trained with 0"),
     (["--batch-size", 32], "--batch-size is 32, but {path} was trained with 64"),
     (["--dataset", "mnist"], "--dataset is mnist, but {path} was trained with glyphs"),
 ])
-def test_resume_refuses_other_settings_by_name(tmp_path, capsys, options, complaint):
-    path = tmp_path / "model.npz"
-    assert run("--epochs", 2, "--save", path) == 0
-    content = path.read_bytes()
+def test_resume_refuses_other_settings_by_name(path, two_epochs, capsys, options, complaint):
     assert train_command.main(["--resume", str(path), *map(str, options)]) == 2
     errors = capsys.readouterr().err
     assert complaint.format(path=path) in errors and errors.count("\n") == 1
-    assert path.read_bytes() == content
+    assert path.read_bytes() == two_epochs
 
 
 def test_resume_takes_what_is_not_given_from_the_saved_run(tmp_path, capsys):
@@ -76,7 +86,7 @@ def test_resume_takes_what_is_not_given_from_the_saved_run(tmp_path, capsys):
 
 
 CRAFTED = {
-    "no history": {},
+    "no history": {"history": None},
     "another epoch": {"epoch": 1}, "half an epoch": {"epoch": 1.5}, "a word": {"epoch": "x"},
     "huge": {"epoch": 10**30}, "not finite": {"loss": float("nan")}, "a list": {"loss": [1]},
     "true": {"test_accuracy": True}, "more": {"extra": 1},
@@ -85,19 +95,14 @@ CRAFTED = {
 }
 
 
-@pytest.mark.parametrize("name", CRAFTED)
-def test_resume_refuses_a_crafted_record_in_one_line(tmp_path, capsys, name):
-    path = tmp_path / "model.npz"
-    assert run("--epochs", 1, "--num-hidden", 4, "--save", path) == 0
-    capsys.readouterr()
+@pytest.mark.parametrize("change", CRAFTED.values(), ids=CRAFTED)
+def test_resume_refuses_a_crafted_record_in_one_line(path, capsys, change):
     params, saved = checkpoint.load(path)
-    for key in ("mlp_mx", "mxnet"):
-        del saved[key]
-    record, change = saved["history"][0], CRAFTED[name]
-    history = [{**record, **{key: value for key, value in change.items()
-                             if key in record or key == "extra"}}] if change else None
-    settings = {key: value for key, value in change.items() if key not in (*record, "extra")}
-    checkpoint.save(path, params, **{**saved, "history": history, **settings})
+    saved = {key: value for key, value in saved.items() if key not in ("mlp_mx", "mxnet")}
+    for key, value in change.items():
+        (saved if key in train_command.DEFAULTS or key == "history" else saved["history"][0])[
+            key] = value
+    checkpoint.save(path, params, **saved)
     content = path.read_bytes()
     assert train_command.main(["--resume", str(path)]) == 2
     printed, errors = capsys.readouterr()
@@ -107,23 +112,18 @@ def test_resume_refuses_a_crafted_record_in_one_line(tmp_path, capsys, name):
 
 def test_a_fresh_run_says_which_model_it_will_replace(tmp_path, capsys):
     path = tmp_path / "model.npz"
-    assert run("--epochs", 2, "--save", path) == 0
-    accuracy = checkpoint.load(path)[1]["test_accuracy"]
-    capsys.readouterr()
+    path.write_bytes(b"another")
     assert run("--epochs", 1, "--save", path) == 0
     first = capsys.readouterr().out.splitlines()[0]
-    assert first == (f"{path} will be replaced after the first epoch: a model trained on glyphs "
-                     f"for 2 epochs, test accuracy {accuracy:.4f}")
+    assert first == f"{path} will be replaced after the first epoch"
 
 
-def test_resume_of_a_whole_run_comes_to_the_same_end(tmp_path, capsys):
-    path, other = tmp_path / "model.npz", tmp_path / "other.npz"
-    assert run("--epochs", 2, "--save", path) == 0
-    printed = capsys.readouterr().out.splitlines()
+def test_resume_of_a_whole_run_comes_to_the_same_end(path, tmp_path, capsys):
+    other = tmp_path / "other.npz"
     assert run("--epochs", 2, "--resume", path, "--save", other) == 0
     resumed = capsys.readouterr().out.splitlines()
-    assert resumed == [printed[0], "all 2 epochs are done; a larger --epochs goes on", printed[3],
-                       f"saved as {other}"]
+    assert resumed[1] == "all 2 epochs are done; a larger --epochs goes on"
+    assert resumed[3:] == [f"saved as {other}"]
     assert checkpoint.load(path)[1] == checkpoint.load(other)[1]
 
 

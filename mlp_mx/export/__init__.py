@@ -11,23 +11,20 @@ OPSET, IR_VERSION = 11, 6
 NAMES = ("W1", "b1", "W2", "b2", "W3", "b3")
 
 
-def to_onnx(params, metadata=None, flat=False, uint8=False, softmax=False):
+def to_onnx(params, metadata=None, softmax=False):
     """Build the ONNX model that computes `mlp_mx.model.net`, for batches of any size.
 
-    Its input is ``images``, its output ``logits`` or ``probabilities``.
+    Its input, ``images``, is float32 of shape (batch, 28, 28, 1), or (batch, num_inputs) if the
+    network has other than 784 inputs. Its output is ``logits`` or ``probabilities``.
 
     Parameters
     ----------
     params : list of NDArray
-        ``[W1, b1, W2, b2, W3, b3]``, of any sizes, as `mlp_mx.checkpoint.load` returns them.
+        ``[W1, b1, W2, b2, W3, b3]``, of any sizes.
     metadata : dict, optional
         Written to the model's metadata; values that are not strings become JSON.
-    flat : bool, default False
-        The input has shape (batch, num_inputs) instead of (batch, 28, 28, 1).
-    uint8 : bool, default False
-        The input is uint8, pixels from 0 to 255, instead of float32, pixels from 0 to 1.
     softmax : bool, default False
-        The output is probabilities instead of logits.
+        Output probabilities instead of logits.
 
     Returns
     -------
@@ -37,8 +34,7 @@ def to_onnx(params, metadata=None, flat=False, uint8=False, softmax=False):
     Raises
     ------
     InputError
-        If the network does not have two hidden layers, or its input is neither 28 x 28 images nor
-        flat.
+        If the network does not have two hidden layers.
     Error
         If the ``onnx`` package cannot be imported.
     """
@@ -47,21 +43,16 @@ def to_onnx(params, metadata=None, flat=False, uint8=False, softmax=False):
                          f"found {len(params) // 2 - 1}")
     onnx = _import_onnx()
     num_inputs, num_outputs = params[0].shape[0], params[-1].shape[0]
-    if not flat and num_inputs != 28 * 28:
-        raise InputError("expected a network with 784 inputs (28 x 28 images), "
-                         f"found {num_inputs}; use --flat")
+    shape = [28, 28, 1] if num_inputs == 28 * 28 else [num_inputs]
+    output = "probabilities" if softmax else "logits"
     metadata = {_text(name): _text(value) for name, value in (metadata or {}).items()}
+    describe, floats = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
     graph = onnx.helper.make_graph(
-        _nodes(onnx, flat, uint8, softmax),
-        "mlp_mx",
-        [onnx.helper.make_tensor_value_info(
-            "images", onnx.TensorProto.UINT8 if uint8 else onnx.TensorProto.FLOAT,
-            ["batch", num_inputs] if flat else ["batch", 28, 28, 1],
-            f"pixels, white on black, from 0 to {255 if uint8 else 1}")],
-        [onnx.helper.make_tensor_value_info(
-            "probabilities" if softmax else "logits", onnx.TensorProto.FLOAT,
-            ["batch", num_outputs])],
-        _constants(onnx, params, uint8),
+        _nodes(onnx, output), "mlp_mx",
+        [describe("images", floats, ["batch", *shape], "pixels, white on black, from 0 to 1")],
+        [describe(output, floats, ["batch", num_outputs])],
+        [onnx.numpy_helper.from_array(param.asnumpy(), name)
+         for name, param in zip(NAMES, params)],
     )
     model = onnx.helper.make_model(
         graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
@@ -84,31 +75,15 @@ def _import_onnx():
     return onnx
 
 
-def _nodes(onnx, flat, uint8, softmax):
+def _nodes(onnx, output):
     """The operations, each applied to the result of the previous one."""
-    steps = [("Gemm", "W1", "b1"), ("Relu",), ("Gemm", "W2", "b2"), ("Relu",), ("Gemm", "W3", "b3")]
-    if not flat:
-        steps.insert(0, ("Flatten",))
-    if uint8:
-        steps[:0] = [("Cast",), ("Div", "white")]
-    if softmax:
+    steps = [("Flatten",), ("Gemm", "W1", "b1"), ("Relu",), ("Gemm", "W2", "b2"), ("Relu",),
+             ("Gemm", "W3", "b3")]
+    if output == "probabilities":
         steps.append(("Softmax",))
-    results = ["images", *(f"result{number}" for number in range(1, len(steps))),
-               "probabilities" if softmax else "logits"]
-    return [
-        onnx.helper.make_node(operation, [result, *constants], [next_result],
-                              **({"to": onnx.TensorProto.FLOAT} if operation == "Cast" else {}))
-        for (operation, *constants), result, next_result in zip(steps, results, results[1:])
-    ]
-
-
-def _constants(onnx, params, uint8):
-    import numpy as np  # here, because --help does not need it
-
-    arrays = {name: param.asnumpy() for name, param in zip(NAMES, params)}
-    if uint8:
-        arrays["white"] = np.array(255, np.float32)
-    return [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    results = ["images", *(f"result{number}" for number in range(1, len(steps))), output]
+    return [onnx.helper.make_node(operation, [source, *parameters], [result])
+            for (operation, *parameters), source, result in zip(steps, results, results[1:])]
 
 
 def _text(value):

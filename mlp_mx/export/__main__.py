@@ -14,10 +14,6 @@ def _parser():
     add = parser.add_argument
     add("model", type=cli.path, metavar="MODEL", help="saved network, .npz or .params")
     add("out", type=cli.path, metavar="OUT", help="file to write, .onnx")
-    add("--flat", action="store_true",
-        help="take images of shape (batch, 784) instead of (batch, 28, 28, 1)")
-    add("--uint8", action="store_true",
-        help="take pixels from 0 to 255 as uint8 instead of from 0 to 1 as float32")
     add("--softmax", action="store_true", help="output probabilities instead of logits")
     return parser
 
@@ -31,7 +27,7 @@ def main(argv=None):
     from .. import checkpoint  # here, because --help does not need NumPy
 
     params, metadata = checkpoint.load(args.model)
-    model = to_onnx(params, metadata, args.flat, args.uint8, args.softmax)
+    model = to_onnx(params, metadata, args.softmax)
     with whole_file(args.out) as file:
         file.write(model.SerializeToString(deterministic=True))
     print(f"{args.out}: {model.doc_string}")

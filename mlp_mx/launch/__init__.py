@@ -186,7 +186,11 @@ def bound(address):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     with refused(f"the scheduler cannot listen at {address[0]}:{address[1]} of "
                  f"{socket.gethostname()}"):
-        sock.bind(address)
+        try:
+            sock.bind(address)
+        except OSError:
+            sock.close()
+            raise
     return sock
 
 

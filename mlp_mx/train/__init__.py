@@ -74,6 +74,14 @@ def summed_loss(X, label, params, net, loss):
     return nd.sum(loss(output, label_one_hot))
 
 
+def _check_labels(label, num_outputs):
+    """Raise an `InputError` for a label that no output is for: `one_hot` would ignore it."""
+    highest = int(label.max().asscalar())
+    if highest >= num_outputs:
+        raise InputError(f"expected labels below {num_outputs}, the network's number of outputs, "
+                         f"found {highest}")
+
+
 def train_epoch(
     params, train_data, learning_rate, epoch=0, net=model.net, loss=model.softmax_cross_entropy,
     update=SGD, progress=False, workers=None,
@@ -96,6 +104,7 @@ def train_epoch(
     workers = workers or Workers([params[0].context])
     if hasattr(train_data, "set_epoch"):
         train_data.set_epoch(epoch)
+        _check_labels(train_data.label, num_outputs=params[-1].size)
     cumulative_loss = CumulativeLoss(epoch)
     batch_loss = functools.partial(summed_loss, net=net, loss=loss)
     with workers.replica(batch_loss, params, update) as replica:  # batch_loss, executed fast

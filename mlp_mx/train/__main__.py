@@ -62,15 +62,15 @@ def _resumed(args, ctx):
     """The parameters and the history of the saved run, whose settings complete `args`."""
     params, saved = checkpoint.load(args.resume, ctx)
     history = _checked_history(args.resume, saved)
+    saved["dataset"] = saved["dataset"].lower()
     for name in DEFAULTS:
-        given, value = getattr(args, name), saved.get(name)
-        if name == "dataset":
-            value = str(value).lower()
+        given = getattr(args, name)
         if given is None:
-            setattr(args, name, value)
-        elif given != value and name != "epochs":
+            setattr(args, name, saved[name])
+        elif given != saved[name] and name != "epochs":
             raise InputError(f"--{name.replace('_', '-')} is {given}, but {args.resume} was "
-                             f"trained with {value}; leave the option out or train a new model")
+                             f"trained with {saved[name]}; leave the option out or train a new "
+                             "model")
     if [param.shape for param in params] != model.shapes(num_hidden=args.num_hidden):
         raise InputError(f"--resume {args.resume}: its parameters do not have the shapes of a "
                          f"network with {args.num_hidden} hidden units; use another model")
@@ -82,41 +82,21 @@ def _resumed(args, ctx):
 
 
 def _checked_history(path, saved):
-    """The records of a saved run's epochs, after a look at all that training will rely on."""
-    history = saved.get("history")
-    refusal = InputError(f"--resume {path}: expected a model saved by python -m mlp_mx.train "
-                         "--save, found one without a valid record of its run; use another model")
-    options = {action.dest: action for action in _parser()._actions}
+    """The records of a saved run's epochs, if all that training will rely on is valid."""
+    types = {action.dest: action.type for action in _parser()._actions}
     try:
-        for name in SETTINGS:
-            options[name].type(str(saved[name]))
-            if type(saved[name]) is not type(DEFAULTS[name]):
-                raise refusal
-        epochs = [Epoch(**record) for record in history]
-        numbers = [number for record in epochs for number in record]
-        if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
-            raise refusal
-    except Exception as error:  # whatever a crafted file can make of it
-        raise refusal from error
-    if [record.epoch for record in epochs] != [*range(len(epochs))] or not epochs:
-        raise refusal
-    if str(saved.get("dataset")).lower() not in data.DATASETS[1:]:
-        raise refusal
-    return history
-
-
-def _announce_replacement(path):
-    """Say which model a fresh run will replace."""
-    if path is None or not os.path.isfile(path):
-        return
-    try:
-        _, saved = checkpoint.load(path)
-        accuracy = saved["test_accuracy"]
-        found = (f"a model trained on {saved['dataset']} for {saved['epoch'] + 1} epochs, test "
-                 f"accuracy {accuracy:.4f}")
-    except (InputError, KeyError, TypeError, ValueError):
-        found = "a file without a record of a run"
-    print(f"{path} will be replaced after the first epoch: {found}", flush=True)
+        epochs = [Epoch(**record) for record in saved["history"]]
+        numbers = [number for epoch in epochs for number in epoch]
+        if (epochs and [epoch.epoch for epoch in epochs] == [*range(len(epochs))]
+                and all(type(number) in (int, float) and math.isfinite(number)
+                        for number in numbers)
+                and all(types[name](str(saved[name])) == saved[name] for name in SETTINGS)
+                and saved["dataset"].lower() in data.DATASETS[1:]):
+            return saved["history"]
+    except Exception:  # whatever a crafted file can raise
+        pass
+    raise InputError(f"--resume {path}: expected a model saved by python -m mlp_mx.train --save, "
+                     "found one without a valid record of its run; use another model")
 
 
 def _start(args, ctx):
@@ -126,7 +106,8 @@ def _start(args, ctx):
     for name, default in DEFAULTS.items():
         if getattr(args, name) is None:
             setattr(args, name, default)
-    _announce_replacement(args.save)
+    if args.save is not None and os.path.exists(args.save):
+        print(f"{args.save} will be replaced after the first epoch", flush=True)
     return model.init_params(num_hidden=args.num_hidden, weight_scale=args.weight_scale,
                              seed=args.seed, ctx=ctx), []
 

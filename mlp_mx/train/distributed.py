@@ -9,8 +9,6 @@ import itertools
 import os
 import zlib
 
-import numpy as np
-
 from .. import InputError, fast
 from ..runtime.lazy import mx, nd
 
@@ -60,30 +58,23 @@ class Workers(contextlib.AbstractContextManager):
         digest = zlib.crc32(repr((start, len(self.contexts))).encode())
         for param in params:
             digest = zlib.crc32(param.asnumpy().tobytes(), digest)
-        digest %= 2**24  # so that `total` is exact
+        digest %= 2**24 // self.num_workers  # so that the total is exact
         if self.total(digest) != [self.num_workers * digest]:
             raise InputError("the workers start differently; give all of them the same options, "
                              "number of devices, data set and saved model")
 
     def total(self, *numbers):
-        """Sum numbers over the workers: a list, exact for whole ones up to 2**36."""
-        # The kvstore adds float32 numbers, which are exact up to 2**24: hence in three parts.
-        high, rest = np.divmod(np.array(numbers, np.float64), 4096)
-        arrays = [nd.array([high, *np.divmod(rest, 1)], ctx) for ctx in self.contexts]
+        """Sum numbers over the workers: a list. Whole ones are exact up to 2**24, as in float32."""
+        if not self._kvstore:
+            return list(numbers)
+        arrays = [nd.array(numbers, ctx) for ctx in self.contexts]
         for other in arrays[1:]:
             other[:] = 0
         self.sum("totals", arrays)
-        high, low, fraction = arrays[0].asnumpy().astype(np.float64)
-        return (4096 * high + low + fraction).tolist()
-
-    def total_loss(self, loss):
-        """Sum a float over the workers."""
-        return self.total(loss)[0]
+        return arrays[0].asnumpy().tolist()
 
     def sum(self, name, arrays):
         """Sum float32 NDArrays of one shape, one on each of the `contexts`, in place."""
-        if not self._kvstore:
-            return
         key = f"{name}, {arrays[0].size}"
         if key not in self._keys:
             self._keys.add(key)

@@ -37,7 +37,7 @@ class CumulativeLoss:
         self._read()
         if not self._num_examples:
             raise InputError("expected at least one example to train on, found none")
-        return workers.total_loss(self._sum) / self._num_examples
+        return workers.total(self._sum)[0] / self._num_examples
 
     def _read(self):
         for loss in nd.concat(*self._unread, dim=0).asnumpy() if self._unread else ():
