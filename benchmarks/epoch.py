@@ -86,7 +86,7 @@ def draw(rows, path):
 def describe_machine():
     """The processor and the versions of what is compared."""
     versions = []
-    for package in ("mxnet", "numpy", "mkl", "torch", "jax"):
+    for package in ("mxnet", "numpy", "torch", "jax"):
         try:
             versions.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:

@@ -46,7 +46,7 @@ def read_mnist(images):
 class MlpMx:
     """This package."""
 
-    environment = {"MLP_MX_BLAS": "openblas"}
+    environment = {}
 
     def __init__(self, images, num_hidden, batch_size):
         from mlp_mx import data, model, train
@@ -95,19 +95,6 @@ class MlpMxOwnNet(MlpMx):
     def evaluate(self):
         return [self._train.evaluate_accuracy(loader, self._params, self._net)
                 for loader in (self._train_data, self._test_data)]
-
-
-class MlpMxFast(MlpMx):
-    """This package with its `fast` extra."""
-
-    environment = {"MLP_MX_BLAS": "mkl"}
-
-    def __init__(self, *args):
-        from mlp_mx import runtime
-
-        if runtime.load_mkl() is None:
-            raise ImportError("mkl")
-        super().__init__(*args)
 
 
 class Chapter:
@@ -281,21 +268,17 @@ class Gemm:
     def __init__(self, images, num_hidden, batch_size):
         import numpy as np
 
-        self._cblas_sgemm = self._library().cblas_sgemm
-        self._images, self._batch_size = images, batch_size
-        self._layers = [(784, num_hidden), (num_hidden, num_hidden), (num_hidden, 10)]
-        size = max(1000, batch_size) * max(784, num_hidden) + 784 * num_hidden + num_hidden ** 2
-        self._memory = [np.ones(size, np.float32) for _ in range(3)]
-
-    @staticmethod
-    def _library():
         from mlp_mx import runtime
 
         os.environ.setdefault("OPENBLAS_CORETYPE", runtime.blas_kernel() or "")
         folder = os.path.dirname(runtime.mx.__file__)
         library = ctypes.CDLL(os.path.join(folder, "libopenblas.so.0"))
         library.openblas_set_num_threads(1)
-        return library
+        self._cblas_sgemm = library.cblas_sgemm
+        self._images, self._batch_size = images, batch_size
+        self._layers = [(784, num_hidden), (num_hidden, num_hidden), (num_hidden, 10)]
+        size = max(1000, batch_size) * max(784, num_hidden) + 784 * num_hidden + num_hidden ** 2
+        self._memory = [np.ones(size, np.float32) for _ in range(3)]
 
     def _gemm(self, m, n, k, transpose_a=False, transpose_b=False):
         a, b, c = (array.ctypes.data_as(ctypes.c_void_p) for array in self._memory)
@@ -319,25 +302,9 @@ class Gemm:
                 self._gemm(1000, outputs, inputs)
 
 
-class GemmMkl(Gemm):
-    """The matrix products of an epoch and nothing else: MKL, one thread."""
-
-    environment = {"MLP_MX_BLAS": "mkl"}
-
-    @staticmethod
-    def _library():
-        from mlp_mx import runtime
-
-        library = runtime.load_mkl()
-        if library is None:
-            raise ImportError("mkl")
-        return library
-
-
 PEERS = {
-    "mlp_mx": MlpMx, "mlp_mx, own net": MlpMxOwnNet, "mlp_mx[fast]": MlpMxFast,
-    "chapter": Chapter, "PyTorch": PyTorch,
-    "PyTorch nn": PyTorchNN, "JAX jit": Jax, "GEMMs, OpenBLAS": Gemm, "GEMMs, MKL": GemmMkl,
+    "mlp_mx": MlpMx, "mlp_mx, own net": MlpMxOwnNet, "chapter": Chapter, "PyTorch": PyTorch,
+    "PyTorch nn": PyTorchNN, "JAX jit": Jax, "GEMMs, OpenBLAS": Gemm,
 }
 
 
@@ -347,7 +314,7 @@ class Worker:
     def __init__(self, name, images=60000, num_hidden=256, batch_size=64):
         # Not what this shell happens to say of kernels and threads: what a user gets.
         inherited = {key: value for key, value in os.environ.items()
-                     if not key.startswith(("OPENBLAS_", "OMP_", "MKL_", "MLP_MX_BLAS"))}
+                     if not key.startswith(("OPENBLAS_", "OMP_"))}
         self._process = subprocess.Popen(
             [sys.executable, __file__, name, str(images), str(num_hidden), str(batch_size)],
             env={**inherited, **PEERS[name].environment}, text=True,

@@ -1,56 +1,24 @@
-"""What is found out about wheels, libraries, driver and cards, without any of them."""
+"""What is found out about NVIDIA's libraries, driver and cards, without any of them."""
 
 import ctypes
-import shutil
 import sys
-
-import pytest
 
 from mlp_mx.runtime import cuda
 
 
-@pytest.fixture
-def site_packages(tmp_path, monkeypatch):
-    """Install distributions with one file each: ``site_packages(name, file, content)``."""
-    folder = tmp_path / "site-packages"
-    folder.mkdir()
-    monkeypatch.setattr(sys, "path", [str(folder)])
-
-    def install(name, file, content):
-        path = folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
-        info.mkdir(exist_ok=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        with open(info / "RECORD", "a") as record:
-            record.write(f"{file},sha256=x,{len(content)}\n")
-
-    return install
-
-
-def test_installed_wheel_is_the_last_one_installed(site_packages, tmp_path):
-    assert cuda.installed_wheel() is None
-    site_packages("mxnet", "mxnet/libmxnet.so", b"cpu")
-    assert cuda.installed_wheel() == "mxnet"
-    site_packages("mxnet-cu117", "mxnet/libmxnet.so", b"cuda 11")
-    assert cuda.installed_wheel() == "mxnet-cu117"
-    site_packages("mxnet", "mxnet/libmxnet.so", b"cpu")
-    assert cuda.installed_wheel() == "mxnet"
-    shutil.rmtree(tmp_path / "site-packages" / "mxnet")
-    assert cuda.installed_wheel() is None
-
-
-def test_load_libraries_loads_those_that_are_there_in_order(site_packages, monkeypatch):
+def test_load_libraries_loads_those_that_are_there_in_order(tmp_path, monkeypatch):
     loaded = []
-    monkeypatch.setattr(ctypes, "CDLL", lambda path, mode: loaded.append((path[-20:], mode)))
-    cuda.load_libraries()
-    assert loaded == []
-    for package, name in reversed(cuda.LIBRARIES[:6]):
-        site_packages(package, f"nvidia/lib/{name}", b"")
-    cuda.load_libraries()
-    assert loaded == [
-        (f"nvidia/lib/{name}"[-20:], ctypes.RTLD_GLOBAL) for _, name in cuda.LIBRARIES[:6]]
+    monkeypatch.setattr(ctypes, "CDLL", lambda path, mode: loaded.append((path, mode)))
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path / "absent"), str(tmp_path)])
+    assert cuda.load_libraries() == loaded == []
+    paths = []
+    for number, name in enumerate(cuda.LIBRARIES[:6]):
+        folder = tmp_path / "nvidia" / f"package{9 - number}" / "lib"
+        folder.mkdir(parents=True)
+        (folder / name).touch()
+        paths.append(str(folder / name))
+    assert cuda.load_libraries() == paths
+    assert loaded == [(path, ctypes.RTLD_GLOBAL) for path in paths]
 
 
 class Driver:

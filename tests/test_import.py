@@ -29,6 +29,10 @@ def dense(*sizes, numbered_from=0, use_bias=True):
     return net
 
 
+def arrays_of(net):
+    return {name: param.data() for name, param in net.collect_params().items()}
+
+
 def assert_computes_the_same(params, net):
     X = nd.array(np.random.RandomState(4).uniform(size=(50, params[0].shape[0])))
     np.testing.assert_allclose(
@@ -59,7 +63,7 @@ SAVERS = {
 }
 
 
-@pytest.mark.parametrize("sizes", [(784, 256, 256, 10), (784, 784, 784, 10), (9, 9, 9, 9)], ids=str)
+@pytest.mark.parametrize("sizes", [(784, 256, 256, 10), (9, 9, 9, 9)], ids=str)
 @pytest.mark.parametrize("saver", SAVERS)
 def test_load_reads_gluons_networks(tmp_path, saver, sizes):
     path = tmp_path / "gluon.params"
@@ -73,7 +77,7 @@ def test_load_reads_gluons_networks(tmp_path, saver, sizes):
 def test_load_orders_layers_by_number_and_not_by_place(tmp_path):
     path = tmp_path / "gluon.params"
     net = dense(6, 6, 6, 6, numbered_from=9)  # dense9, dense10, dense11
-    arrays = {name: param.data() for name, param in net.collect_params().items()}
+    arrays = arrays_of(net)
     for order in itertools.islice(itertools.permutations(arrays), 0, None, 97):
         nd.save(str(path), {name: arrays[name] for name in order})
         params, _ = checkpoint.load(path)
@@ -94,7 +98,7 @@ def test_load_reads_transposed_arrays_from_npz(tmp_path):
     """NumPy saves a transposed array, such as another library's weights, in Fortran's order."""
     path = tmp_path / "model.npz"
     net = dense(6, 5, 5, 3)
-    arrays = [param.data().asnumpy().T for param in net.collect_params().values()]
+    arrays = [array.asnumpy().T for array in arrays_of(net).values()]
     assert np.isfortran(arrays[0])
     np.savez(path, **dict(zip(checkpoint.names(6), arrays)), metadata="{}")
     params, _ = checkpoint.load(path)
@@ -103,19 +107,19 @@ def test_load_reads_transposed_arrays_from_npz(tmp_path):
 
 def test_load_reads_what_was_saved_on_a_gpu(tmp_path):
     path = tmp_path / "gpu.params"
-    dense(6, 5, 5, 3).save_parameters(str(path))
-    expected, _ = checkpoint.load(path)
+    net = dense(6, 5, 5, 3)
+    net.save_parameters(str(path))
     content = path.read_bytes()
     header, arrays = content[:24], content[24:]
     assert arrays.count(CPU) == 6
     path.write_bytes(header + arrays.replace(CPU, GPU))
-    loaded, _ = checkpoint.load(path)
-    assert all((a == b).asnumpy().all() for a, b in zip(loaded, expected))
+    params, _ = checkpoint.load(path)
+    assert_computes_the_same(params, net)
 
 
-def relabelled(*names):
-    return lambda path: nd.save(str(path), dict(zip(names, (
-        param.data() for param in dense(6, 5, 5, 3).collect_params().values()))))
+def named(*names):
+    """Write the six arrays of a network under these names."""
+    return lambda path: nd.save(str(path), dict(zip(names, arrays_of(dense(6, 5, 5, 3)).values())))
 
 
 def cast(path):
@@ -129,18 +133,17 @@ OTHERS = {
                   "weights and biases"),
     "float16": (cast, "W1 is float16, not float32"),
     "gluon's layout in a list": (
-        lambda path: nd.save(str(path), [param.data() for param in
-                                         dense(6, 5, 5, 3).collect_params().values()]),
+        lambda path: nd.save(str(path), [*arrays_of(dense(6, 5, 5, 3)).values()]),
         "do not fit together"),
-    "other words": (relabelled("a0.weight", "a0.bias", "a1.weight", "a1.bias", "b.weight",
-                               "b.bias"), "differ in their numbers, found a0.weight"),
-    "the same number": (relabelled("0.weight", "0.bias", "00.weight", "00.bias", "1.weight",
-                                   "1.bias"), "differ in their numbers"),
-    "both styles": (relabelled("W1", "b1", "1.weight", "1.bias", "2.weight", "2.bias"),
+    "other words": (named("a0.weight", "a0.bias", "a1.weight", "a1.bias", "b.weight", "b.bias"),
+                    "differ in their numbers, found a0.weight"),
+    "the same number": (named("0.weight", "0.bias", "00.weight", "00.bias", "1.weight", "1.bias"),
+                        "differ in their numbers"),
+    "both styles": (named("W1", "b1", "1.weight", "1.bias", "2.weight", "2.bias"),
                     "expected arrays W1"),
-    "a name twice": (relabelled("W1", "b1", "W2", "b2", "W3", "arg:W3"), "6 arrays for the names"),
+    "a name twice": (named("W1", "b1", "W2", "b2", "W3", "arg:W3"), "6 arrays for the names"),
     "no network": (lambda path: nd.save(str(path), [nd.zeros((2, 2))]), "in pairs, found W1"),
-    "two lines": (relabelled("W1", "b1", "W2", "b2", "W3", "b\n3"), "W3, b 3; use another"),
+    "two lines": (named("W1", "b1", "W2", "b2", "W3", "b\n3"), "W3, b 3; use another"),
     "nothing": (lambda path: nd.save(str(path), []), "found none"),
 }
 
@@ -160,7 +163,7 @@ def test_damage_to_a_gluon_file_is_refused_or_changes_numbers_only(tmp_path):
     dense(6, 5, 5, 3).save_parameters(str(path))
     content = path.read_bytes()
     expected, _ = checkpoint.load(path)
-    for copy in damaged(content, 300, seed=5):
+    for copy in damaged(content, 150, seed=5):
         path.write_bytes(copy)
         try:
             params, _ = checkpoint.load(path)

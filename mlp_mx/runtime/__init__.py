@@ -1,16 +1,14 @@
 """MXNet 1.9.1 on today's machines: the only module that imports it.
 
-``from mlp_mx.runtime import mx, nd, autograd, gluon`` loads MXNet; importing the module itself does
-not, and needs no other package either, so that ``python -m mlp_mx.runtime`` can say why MXNet does
-not load. In here:
+``from mlp_mx.runtime import mx, nd, autograd, gluon`` loads MXNet. Importing the module itself does
+not, and needs no other package, so ``python -m mlp_mx.runtime`` can say why MXNet does not load.
 
-- `imports`, `numpy_names` and `mends` bring MXNet's modules to today's Python and NumPy,
-- `blas` chooses what multiplies matrices, and `cuda` looks after GPUs,
-- `diagnosis` knows what to do where MXNet does not load,
-- `lazy` has MXNet's modules for the package's own, loaded when they are first used.
+- `imports`, `numpy_names` and `mends` fit MXNet's modules to today's Python and NumPy,
+- `blas` chooses OpenBLAS's kernel, `cuda` knows about GPUs,
+- `diagnosis` says what to do if MXNet does not load,
+- `lazy` has MXNet's modules for this package's own, loaded when they are first used.
 """
 
-import contextlib
 import functools
 import importlib
 import os
@@ -18,15 +16,13 @@ import re
 
 from .. import Error, InputError
 from . import cuda, diagnosis
-from .blas import blas_kernel, cpu_features, load_mkl
+from .blas import blas_kernel, cpu_features
 
-__all__ = [
-    "MXNetLoadError", "blas_kernel", "context", "contexts", "cpu_features", "load", "load_mkl",
-]
+__all__ = ["MXNetLoadError", "blas_kernel", "context", "contexts", "cpu_features", "load"]
 
 
 class MXNetLoadError(Error, ImportError):
-    """MXNet cannot be imported; the message says why, and what mends it."""
+    """MXNet cannot be imported; the message says why, and what fixes it."""
 
 
 def __getattr__(name):
@@ -54,32 +50,30 @@ def load():
     """
     diagnosis.check_environment()
     try:
-        # NumPy comes before MXNet, so that its own OpenBLAS does not see the kernel chosen below.
-        from . import imports
-        load_mkl()
-        if cuda.installed_wheel() in cuda.WHEELS:
-            cuda.load_libraries()
-        imports.install()
-        with _environment(OPENBLAS_CORETYPE=blas_kernel()):
-            return importlib.import_module("mxnet")
-    except InputError:
-        raise
+        return _import_mxnet()
     except Exception as error:
         raise MXNetLoadError(f"MXNet cannot be loaded: {diagnosis.explain(error)}") from error
 
 
-@contextlib.contextmanager
-def _environment(**variables):
-    """Set those of the `variables` that the user has not set and that are not None, for a while."""
-    chosen = {
-        name: value for name, value in variables.items() if value and name not in os.environ
-    }
-    os.environ.update(chosen)
+def _import_mxnet():
+    """Import MXNet while its OpenBLAS is told which kernel to use."""
+    from . import imports  # and NumPy with it, whose own OpenBLAS must not see that kernel
+
+    kernel = None if "OPENBLAS_CORETYPE" in os.environ else blas_kernel()
+    if kernel:
+        os.environ["OPENBLAS_CORETYPE"] = kernel
     try:
-        yield
+        imports.install()
+        return importlib.import_module("mxnet")
+    except OSError as error:
+        # The GPU wheel, and the dynamic linker does not know where pip has put CUDA's libraries.
+        if diagnosis.missing_library(error) not in cuda.LIBRARIES or not cuda.load_libraries():
+            raise
+        imports.install()
+        return importlib.import_module("mxnet")
     finally:
-        for name in chosen:
-            del os.environ[name]
+        if kernel:
+            del os.environ["OPENBLAS_CORETYPE"]
 
 
 def context(name="auto"):
@@ -88,9 +82,9 @@ def context(name="auto"):
     Parameters
     ----------
     name : str, default "auto"
-        "cpu" or "gpu", or one of several: "gpu:1" (the number counts from 0; every CPU context
-        is the same CPU, with a queue of its own). "auto" is a GPU if there is one that MXNet can
-        use, as in the chapter, and the CPU otherwise.
+        "cpu", "gpu", or one of several, counted from 0: "gpu:1". (Every CPU context is the same
+        CPU, with a queue of its own.) "auto" is the first GPU that MXNet can use, as in the
+        chapter, or else the CPU.
 
     Returns
     -------
@@ -122,7 +116,7 @@ def contexts(names):
     Parameters
     ----------
     names : str
-        Names as `context` takes them, with commas between them, each device once: "gpu:0,gpu:1".
+        Names as `context` takes them, separated by commas: "gpu:0,gpu:1".
 
     Returns
     -------
@@ -131,7 +125,7 @@ def contexts(names):
     Raises
     ------
     InputError
-        If a name is not one that `context` takes, or if a device comes twice.
+        If `context` does not take a name, or if a device comes twice.
     """
     devices = [context(name) for name in names.split(",")]
     twice = [str(device) for device in devices if devices.count(device) > 1]
@@ -141,20 +135,13 @@ def contexts(names):
 
 
 def _gpus():
-    """Find the GPUs that MXNet can use: ``(list of their numbers, why there are no others)``.
-
-    Neither ``mx.gpu()`` nor ``num_gpus`` fails for the others. A first use does, and where there is
-    no card, it aborts the process.
-    """
-    mx = load()
-    if not mx.runtime.Features().is_enabled("CUDA"):
-        over = ", installed over its GPU wheel" if cuda.has_gpu_wheel() else ""
-        return [], (f"this is MXNet's CPU wheel{over}; use --ctx cpu, or run: "
-                    f"{diagnosis.INSTALL_GPU}")
+    """The numbers of the GPUs that MXNet can use, and why there are no others."""
+    if not load().runtime.Features().is_enabled("CUDA"):
+        return [], f"this is MXNet's CPU wheel; use --ctx cpu, or run: {diagnosis.INSTALL_GPU}"
     cards = cuda.cards()
-    usable = [number for number, card in enumerate(cards) if card.is_usable()]
     if not cards:
-        return usable, "the driver knows of no card; use --ctx cpu"
+        return [], "the driver finds no card; use --ctx cpu"
+    usable = [number for number, card in enumerate(cards) if card.is_usable()]
     found = ", ".join(f"gpu:{number} is {card}" for number, card in enumerate(cards))
-    return usable, (f"{found}, and MXNet's GPU wheel has code for compute capabilities from 5.0 to "
-                    "8.9 only; use another card, or --ctx cpu")
+    return usable, (f"{found}, and MXNet's GPU wheel only has code for compute capabilities 5.0 to "
+                    "8.9; use another card, or --ctx cpu")

@@ -8,8 +8,7 @@ from . import _gpus, blas, diagnosis, load
 from .. import Error, __version__
 from .._support import cli
 
-PACKAGES = {"NumPy": "numpy", "Matplotlib": "matplotlib", "Pillow": "pillow", "tqdm": "tqdm",
-            "pooch": "pooch", "requests": "requests"}
+PACKAGES = ("NumPy", "Matplotlib", "Pillow", "tqdm", "pooch", "requests")
 
 
 def describe():
@@ -21,14 +20,13 @@ def describe():
         From a heading, such as ``"MXNet"``, to what was found.
     """
     features = [name for name in ("avx", "avx2", "fma", "avx512f") if name in blas.cpu_features()]
+    not_installed = f"not installed; run: {diagnosis.pip(diagnosis.INSTALL_PACKAGE)}"
     return {
         "mlp_mx": __version__,
         "Python": f"{platform.python_version()} ({sys.executable})",
         "system": platform.platform(),
         "CPU": f"{os.cpu_count()} cores; {' '.join(features) or 'features unknown'}",
-        **{name: diagnosis.version(package)
-           or f"not installed; run: {diagnosis.pip(diagnosis.INSTALL_PACKAGE)}"
-           for name, package in PACKAGES.items()},
+        **{name: diagnosis.version(name) or not_installed for name in PACKAGES},
         **_describe_mxnet(),
         **_describe_data(),
     }
@@ -52,22 +50,18 @@ def _describe_data():
     try:
         from ..data import mnist
     except ImportError as error:  # the report is for machines that lack packages, too
-        return {"data directory": f"not looked at: {error}"}
+        return {"data directory": f"not examined: {error}"}
     folder = mnist.folder()
     return {"data directory": str(folder),
             **{f"  {name}": state for name, state in mnist.status(folder).items()}}
 
 
-def _parser():
-    return cli.ArgumentParser(
-        prog="python -m mlp_mx.runtime", description="Print what a bug report needs."
-    )
-
-
 @cli.command
 def main(argv=None):
     """Print what `describe` finds."""
-    _parser().parse_args(argv)
+    cli.ArgumentParser(
+        prog="python -m mlp_mx.runtime", description="Print what a bug report needs."
+    ).parse_args(argv)
     for heading, fact in describe().items():
         print(f"{heading + ':':<30} {fact}")
 

@@ -1,32 +1,19 @@
-"""NVIDIA's side of MXNet's GPU wheels: their libraries, the driver and its cards. No MXNet here."""
+"""What MXNet's GPU wheels need from NVIDIA: the CUDA 11 libraries, and a card they can use."""
 
 import ctypes
-import importlib.metadata
+import glob
 import os
+import sys
 from typing import NamedTuple
 
-__all__ = [
-    "Card", "LIBRARIES", "SONAMES", "WHEELS", "cards", "has_gpu_wheel", "installed_wheel",
-    "load_libraries",
-]
+__all__ = ["Card", "LIBRARIES", "cards", "load_libraries"]
 
-WHEELS = ("mxnet-cu117", "mxnet-cu112")  # the CUDA 11 ones on PyPI
-# What the wheels need beside the driver: packages on PyPI and files, each after what it needs.
+# The wheels need these besides the driver; each comes after the ones that it needs itself.
 LIBRARIES = (
-    ("nvidia-cuda-runtime-cu11", "libcudart.so.11.0"),
-    ("nvidia-nvtx-cu11", "libnvToolsExt.so.1"),
-    ("nvidia-cuda-nvrtc-cu11", "libnvrtc-builtins.so.11.8"),
-    ("nvidia-cuda-nvrtc-cu11", "libnvrtc.so.11.2"),
-    ("nvidia-cublas-cu11", "libcublasLt.so.11"),
-    ("nvidia-cublas-cu11", "libcublas.so.11"),
-    ("nvidia-cufft-cu11", "libcufft.so.10"),
-    ("nvidia-curand-cu11", "libcurand.so.10"),
-    ("nvidia-cusparse-cu11", "libcusparse.so.11"),
-    ("nvidia-cusolver-cu11", "libcusolver.so.11"),
-    ("nvidia-cudnn-cu11", "libcudnn.so.8"),
-    ("nvidia-nccl-cu11", "libnccl.so.2"),
+    "libcudart.so.11.0", "libnvToolsExt.so.1", "libnvrtc-builtins.so.11.8", "libnvrtc.so.11.2",
+    "libcublasLt.so.11", "libcublas.so.11", "libcufft.so.10", "libcurand.so.10",
+    "libcusparse.so.11", "libcusolver.so.11", "libcudnn.so.8", "libnccl.so.2",
 )
-SONAMES = [name for _, name in LIBRARIES]
 MAJOR, MINOR = 75, 76  # CUdevice_attribute of the compute capability
 
 
@@ -38,10 +25,10 @@ class Card(NamedTuple):
     """Compute capability, for example ``(8, 6)``."""
 
     def is_usable(self):
-        """Whether MXNet's wheels have machine code for it.
+        """Whether MXNet's GPU wheels have machine code for it.
 
-        They have it for 5.0, 6.0, 7.0, 8.0 and 8.6, which later cards of the same major number
-        can run, and nothing that the driver could translate for others.
+        They have code for 5.0, 6.0, 7.0, 8.0 and 8.6, which runs on later cards of the same major
+        version, and none that the driver could compile for other cards.
         """
         return (5, 0) <= self.capability < (9, 0)
 
@@ -49,73 +36,49 @@ class Card(NamedTuple):
         return f"{self.name} of compute capability {self.capability[0]}.{self.capability[1]}"
 
 
-def installed_wheel():
-    """Name the distribution whose ``libmxnet.so`` is there.
-
-    The wheels for CPU and GPU have the same files, and the last one installed has won.
+def load_libraries():
+    """Load the CUDA libraries that pip has installed, where the dynamic linker does not look.
 
     Returns
     -------
-    str or None
-        "mxnet", one of `WHEELS`, or None if it is from elsewhere.
+    list of str
+        Their paths.
     """
-    for distribution in (*WHEELS, "mxnet"):
-        library = _file(distribution, "libmxnet.so")
-        if library and os.path.getsize(library.locate()) == library.size:
-            return distribution
-    return None
-
-
-def has_gpu_wheel():
-    """Whether a GPU wheel has been installed, if only to be overwritten since."""
-    return any(_file(distribution, "libmxnet.so") for distribution in WHEELS)
-
-
-def load_libraries():
-    """Load the CUDA 11 libraries that are installed from PyPI, where the GPU wheel will need them.
-
-    The dynamic linker then finds them loaded, and needs no CUDA toolkit and no search path.
-    """
-    for package, name in LIBRARIES:
-        library = _file(package, name)
-        if library:
-            ctypes.CDLL(str(library.locate()), mode=ctypes.RTLD_GLOBAL)
-
-
-def _file(distribution, name):
-    """A file of an installed distribution, or None."""
-    try:
-        files = importlib.metadata.files(distribution) or ()
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return next((file for file in files if file.name == name and file.locate().exists()), None)
+    found = []
+    for name in LIBRARIES:
+        folders = (os.path.join(glob.escape(folder), "nvidia", "*", "lib") for folder in sys.path)
+        paths = [path for folder in folders for path in glob.glob(os.path.join(folder, name))]
+        found += paths[:1]
+    for path in found:
+        ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+    return found
 
 
 def cards(driver="libcuda.so.1"):
-    """Ask the driver for its cards; MXNet's first touch of one that it cannot use is too late.
+    """Ask the driver for its cards.
+
+    MXNet cannot be asked: it finds out by using a card, and aborts the process if there is none.
 
     Returns
     -------
     list of Card
-        In CUDA's order; empty if there is no card, or no driver.
+        In CUDA's order; empty without a card or a driver.
     """
-    count, device, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(100)
     try:
         cuda = ctypes.CDLL(driver)
     except OSError:
         return []
+    count = ctypes.c_int()
     if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
         return []
-    found = []
-    for ordinal in range(count.value):
-        cuda.cuDeviceGet(ctypes.byref(device), ordinal)
-        cuda.cuDeviceGetName(name, len(name), device)
-        found.append(Card(name.value.decode(), tuple(
-            _attribute(cuda, attribute, device) for attribute in (MAJOR, MINOR))))
-    return found
+    return [_card(cuda, ordinal) for ordinal in range(count.value)]
 
 
-def _attribute(cuda, attribute, device):
-    value = ctypes.c_int()
-    cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
-    return value.value
+def _card(cuda, ordinal):
+    device, name = ctypes.c_int(), ctypes.create_string_buffer(100)
+    cuda.cuDeviceGet(ctypes.byref(device), ordinal)
+    cuda.cuDeviceGetName(name, len(name), device)
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    cuda.cuDeviceGetAttribute(ctypes.byref(major), MAJOR, device)
+    cuda.cuDeviceGetAttribute(ctypes.byref(minor), MINOR, device)
+    return Card(name.value.decode(), (major.value, minor.value))

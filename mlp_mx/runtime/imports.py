@@ -1,8 +1,7 @@
-"""How MXNet's modules are imported: each with an ``__import__`` of its own.
+"""How MXNet's modules are imported: with an ``__import__`` of their own.
 
-What they ask for by name (NumPy, SciPy, distutils, multiprocessing) they get as they knew it when
-MXNet 1.9.1 was made. Only MXNet's modules see that: nothing in ``sys.modules`` is replaced, and
-no other package, whenever it is imported, finds anything changed.
+It gives them NumPy, SciPy, distutils and multiprocessing as they were when MXNet 1.9.1 was made.
+Nothing in ``sys.modules`` is replaced, and no other package is affected.
 """
 
 import builtins
@@ -18,8 +17,6 @@ from . import mends, numpy_names
 
 __all__ = ["install"]
 
-_numpy = functools.lru_cache(maxsize=None)(numpy_names.as_mxnet_knew_it)  # one for all modules
-
 
 class _Version(tuple):
     """A version number that compares with others: all that MXNet uses distutils for."""
@@ -29,16 +26,16 @@ class _Version(tuple):
 
 
 def _distutils():
-    # Python 3.12 removed distutils. What setuptools puts in its place warns, and need not be there.
+    """``distutils``, which Python 3.12 removed; setuptools' copy warns, and may not be there."""
     return types.SimpleNamespace(
         version=types.SimpleNamespace(LooseVersion=_Version, StrictVersion=_Version))
 
 
 class _Multiprocessing(types.ModuleType):
-    """``multiprocessing`` whose workers inherit the DataLoader's data set.
+    """``multiprocessing`` with DataLoader workers that inherit the data set.
 
-    gluon passes it on in a global variable, which a fork copies. From Python 3.14 on, Linux starts
-    processes by a server instead, in which that variable is empty.
+    gluon passes it on in a global variable, which only a fork copies. From Python 3.14 on, Linux
+    starts processes by a server instead.
     """
 
     def __getattr__(self, name):
@@ -48,52 +45,47 @@ class _Multiprocessing(types.ModuleType):
         return getattr(fork if hasattr(fork, name) else multiprocessing, name)
 
 
-def _scipy(name, *arguments):
-    """Import SciPy, or raise ImportError, which MXNet takes for "there is none"."""
-    try:
-        builtins.__import__(name, *arguments)
-    except ImportError:
-        raise
-    except Exception as error:  # such as the AttributeError of one made for another NumPy
-        raise ImportError(f"{name} does not work here: {error}", name=name) from error
+def _scipy():
+    """``scipy`` with `csr_matrix` in its old place, ``scipy.sparse.csr``, which is deprecated."""
     scipy = types.ModuleType("scipy")
     vars(scipy).update(vars(sys.modules["scipy"]))
     if "scipy.sparse" in sys.modules:
-        scipy.sparse = _scipy_sparse(sys.modules["scipy.sparse"])
+        real = scipy.sparse
+        scipy.sparse = types.ModuleType(real.__name__)
+        vars(scipy.sparse).update(
+            vars(real), csr=types.SimpleNamespace(csr_matrix=real.csr_matrix))
     return scipy
 
 
-def _scipy_sparse(module):
-    """``scipy.sparse`` with the old place of `csr_matrix`, which warns and ends with SciPy 2."""
-    sparse = types.ModuleType(module.__name__)
-    vars(sparse).update(vars(module), csr=types.SimpleNamespace(csr_matrix=module.csr_matrix))
-    return sparse
+STAND_INS = {
+    "distutils": _distutils,
+    "multiprocessing": lambda: _Multiprocessing("multiprocessing"),
+    "numpy": functools.lru_cache(maxsize=None)(numpy_names.as_mxnet_knew_it),  # one for all modules
+    "scipy": _scipy,
+}
 
 
 def _import(name, globals=None, locals=None, fromlist=(), level=0):
     """What ``import`` calls in MXNet's modules."""
-    arguments = globals, locals, fromlist, level
-    package, _, submodule = name.partition(".")
-    if level == 0 and package == "distutils":
-        module = _distutils()
-    elif level == 0 and package == "scipy":
-        module = _scipy(name, *arguments)
-    else:
-        module = builtins.__import__(name, *arguments)
-        if level or package not in ("numpy", "multiprocessing"):
-            return module
-        if package == "numpy":
-            module = _numpy()
-        else:
-            module = _Multiprocessing("multiprocessing")
+    package, *submodules = name.split(".")
+    if level or package not in STAND_INS:
+        return builtins.__import__(name, globals, locals, fromlist, level)
+    try:
+        if package != "distutils":
+            builtins.__import__(name, globals, locals, fromlist, level)
+    except ImportError:
+        raise
+    except Exception as error:  # from a SciPy made for another NumPy; MXNet expects ImportError
+        raise ImportError(f"{name} does not work here: {error}", name=name) from error
+    module = STAND_INS[package]()
     # As with any import: `import a.b` gives a, `from a.b import c` takes c out of a.b.
-    for part in submodule.split(".") if fromlist and submodule else ():
-        module = getattr(module, part)
+    for submodule in submodules if fromlist else ():
+        module = getattr(module, submodule)
     return module
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Executes a module of MXNet with the `_import` above, then mends it."""
+    """Executes a module of MXNet with `_import`, then mends it."""
 
     def get_code(self, fullname):
         if sys.flags.optimize < 2:
@@ -107,10 +99,12 @@ class _Loader(importlib.machinery.SourceFileLoader):
             warnings.simplefilter("ignore")  # what NumPy and Python have deprecated since
             super().exec_module(module)
             mends.mend(module)
+        # Operators import when they are called. Python does that faster than _import.
+        module.__builtins__["__import__"] = builtins.__import__
 
 
 class _Finder:
-    """Finds MXNet's modules where Python does, and has them loaded by `_Loader`."""
+    """Finds MXNet's modules where Python does, and has `_Loader` load them."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -123,9 +117,9 @@ class _Finder:
 
 
 def install():
-    """Have MXNet's modules imported like this from now on, also those that are imported later.
+    """Import MXNet's modules like this from now on, later ones included.
 
-    Where somebody has imported MXNet before, as older NumPys allow, its modules are mended.
+    If MXNet is imported already, as older NumPys allow, its modules are mended.
     """
     if "mxnet" not in sys.modules:
         # An import that failed leaves modules behind, which have seen the wrong NumPy.

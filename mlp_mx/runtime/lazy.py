@@ -1,7 +1,6 @@
-"""MXNet's modules, each of which loads MXNet when something in it is first asked for.
+"""MXNet's modules for the package's own: each loads MXNet when something in it is first used.
 
-The package's own modules import them from here: they can then be imported, and their commands can
-answer ``--help``, in the time that Python takes, or where MXNet cannot be loaded at all.
+So the package can be imported, and its commands print ``--help``, without MXNet.
 """
 
 import types
@@ -12,7 +11,7 @@ __all__ = ["autograd", "gluon", "mx", "nd"]
 
 
 class _Lazy(types.ModuleType):
-    """A module whose attributes are those of MXNet's module of that name."""
+    """A module with the attributes of MXNet's module of that name."""
 
     def __getattr__(self, name):
         mx = load()

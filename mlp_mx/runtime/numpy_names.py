@@ -1,20 +1,22 @@
 """NumPy as MXNet 1.9.1 knew it: the names that NumPy has removed since, for MXNet alone.
 
-MXNet's modules import the module that `as_mxnet_knew_it` returns in the place of ``numpy`` (see
-`imports`). It has the very functions, types and submodules of the real one, so that arrays of the
-two are the same thing; nothing is added to the user's NumPy, where an old name could do harm
-(``np.bool = bool`` breaks `numpy.ma` on NumPy 2, and with it SciPy and Matplotlib).
+MXNet's modules get a copy of the module ``numpy`` (see `imports`). It has the functions, types and
+submodules of the real one, so arrays are the same in both. Nothing is added to your own NumPy,
+where an old name can do harm: ``np.bool = bool`` breaks `numpy.ma` of NumPy 2, and with it SciPy
+and Matplotlib.
 """
 
 import types
 
 import numpy as np
 
-__all__ = ["NAMES", "as_mxnet_knew_it"]
+__all__ = ["IS_NUMPY_2", "NAMES", "as_mxnet_knew_it"]
+
+IS_NUMPY_2 = int(np.__version__.split(".")[0]) >= 2
 
 
 def _gone(name):
-    """A function for a table of functions, where MXNet looks it up and does not call it."""
+    """A function that raises: MXNet looks it up at import, and calls it only for the user."""
 
     def function(*args, **kwargs):
         raise NotImplementedError(f"NumPy 1.20 removed numpy.{name}; see numpy_financial.{name}")
@@ -31,55 +33,39 @@ def _msort(a):
     return np.sort(a, axis=0)
 
 
-# Name, what takes its place where NumPy has none of that name, NumPy's version without it, and the
-# modules of MXNet that use it.
-NAMES = (
-    *((name, _gone(name), "1.20", "numpy.fallback")
-      for name in ("mirr", "npv", "pmt", "ppmt", "pv", "rate")),
-    ("bool", bool, "1.24 to 1.26", "numpy.utils, numpy.multiarray, test_utils, nd.np, sym.np"),
-    ("int", int, "1.24", "test_utils"),
-    ("PZERO", 0.0, "2.0", "numpy.utils"),
-    ("NZERO", -0.0, "2.0", "numpy.utils"),
-    ("PINF", np.inf, "2.0", "numpy.utils"),
-    ("NINF", -np.inf, "2.0", "numpy.utils"),
-    ("NAN", np.nan, "2.0", "numpy.utils"),
-    ("NaN", np.nan, "2.0", "numpy.utils"),
-    ("Inf", np.inf, "2.0", "gluon.contrib.estimator"),
-    ("alltrue", np.all, "2.0", "numpy.fallback"),
-    ("msort", _msort, "2.0", "numpy.fallback"),
-    ("product", np.prod, "2.0", "numpy_dispatch_protocol"),
-    ("round_", np.round, "2.0", "numpy_dispatch_protocol"),
-    ("sometrue", np.any, "2.0", "numpy_dispatch_protocol"),
-    ("compat", types.SimpleNamespace(basestring=str), "2.0", "pad of mx.np"),
-    ("in1d", _in1d, "2.4", "numpy.fallback"),
-    ("trapz", vars(np).get("trapezoid", vars(np).get("trapz")), "2.4", "numpy.fallback"),
-)
+NAMES = {
+    # Removed in NumPy 1.20
+    **{name: _gone(name) for name in ("mirr", "npv", "pmt", "ppmt", "pv", "rate")},
+    # 1.24; NumPy 2 has a np.bool of its own
+    "bool": bool, "int": int,
+    # 2.0
+    "PZERO": 0.0, "NZERO": -0.0, "PINF": np.inf, "NINF": -np.inf, "Inf": np.inf,
+    "NAN": np.nan, "NaN": np.nan,
+    "alltrue": np.all, "sometrue": np.any, "product": np.prod, "round_": np.round, "msort": _msort,
+    "compat": types.SimpleNamespace(basestring=str),
+    # 2.4; NumPy 2.0 has trapezoid instead
+    "in1d": _in1d, "trapz": vars(np).get("trapezoid", vars(np).get("trapz")),
+}
 
 
-def _core():
-    """``np.core``, of which MXNet uses one function (`moveaxis`), without the warning."""
-    normalize = np.lib.array_utils.normalize_axis_tuple
-    return types.SimpleNamespace(numeric=types.SimpleNamespace(normalize_axis_tuple=normalize))
+def _array(values, dtype=None, **options):
+    """``np.array``, but integers that `dtype` cannot hold wrap round, as they did in NumPy 1."""
+    try:
+        return np.array(values, dtype=dtype, **options)
+    except (OverflowError, DeprecationWarning):  # the latter under python -W error
+        return np.array(values, **options).astype(dtype)
 
 
-def as_mxnet_knew_it(**others):
-    """A copy of the module ``numpy`` with the names that are missing there.
-
-    Parameters
-    ----------
-    **others
-        More names, over those of NumPy.
-
-    Returns
-    -------
-    module
-    """
+def as_mxnet_knew_it():
+    """A copy of the module ``numpy`` with the names and the behaviour that it lacks."""
     copy = types.ModuleType("numpy")
-    # `vars`, because NumPy answers with a warning when it is asked for an old name, and because it
-    # holds NumPy's own __getattr__, which loads submodules when they are first used.
-    vars(copy).update({name: value for name, value, *_ in NAMES})
-    vars(copy).update(vars(np))
-    if int(np.__version__.split(".")[0]) >= 2:
-        copy.core = _core()
-    vars(copy).update(others)
+    # `vars`, because getattr warns of old names. It includes NumPy's own __getattr__, which loads
+    # submodules on first use.
+    vars(copy).update({**NAMES, **vars(np)})
+    if IS_NUMPY_2:
+        # np.core warns. MXNet uses one function in it, for `moveaxis`.
+        normalize = np.lib.array_utils.normalize_axis_tuple
+        copy.core = types.SimpleNamespace(
+            numeric=types.SimpleNamespace(normalize_axis_tuple=normalize))
+    copy.array = _array
     return copy
