@@ -23,7 +23,7 @@ from .._support import signals
 
 # MXNet, when it is imported, serves in a process whose role is not to work.
 SERVE = ["python", "-c", "from mlp_mx import runtime; runtime.load()"]
-PASSED_ON = ("MLP_MX_BLAS", "MLP_MX_DATA", "OMP_NUM_THREADS", "PYTHONPATH")  # to hosts
+PASSED_ON = ("MLP_MX_DATA", "OMP_NUM_THREADS", "PYTHONPATH")  # to hosts
 SSH_RANK = "MLP_MX_SSH_RANK"
 SSH = [
     "ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new",
