@@ -99,8 +99,9 @@ class _Loader(importlib.machinery.SourceFileLoader):
             warnings.simplefilter("ignore")  # what NumPy and Python have deprecated since
             super().exec_module(module)
             mends.mend(module)
-        # Operators import when they are called. Python does that faster than _import.
-        module.__builtins__["__import__"] = builtins.__import__
+        # Operators import when they are called, and Python does that faster than _import.
+        if module.__name__ != "mxnet.numpy_dispatch_protocol":  # its decorators ask for distutils
+            module.__builtins__["__import__"] = builtins.__import__
 
 
 class _Finder:
