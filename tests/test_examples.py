@@ -10,6 +10,7 @@ import matplotlib.image
 import pytest
 
 from mlp_mx import checkpoint, data, model
+from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.runtime import nd
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
@@ -70,7 +71,10 @@ def test_predict_digits_predicts_and_draws(training, tmp_path):
 
 
 @pytest.mark.slow
-def test_misclassified_prints_and_draws(training, tmp_path):
+def test_misclassified_prints_and_draws(training, loaders, monkeypatch, tmp_path):
+    images, labels = next(loaders[0].in_order(6400))
+    few = ArrayLoader("MNIST", images, labels, 64, seed=0)
+    monkeypatch.setattr(data, "load", lambda *args, **options: (few, loaders[1]))
     printed = training("misclassified.py")
     accuracy = float(re.search(r"Epoch 0\. Test_acc (.*)", printed)[1])
     wrong = int(re.search(r"(\d+) of 10000 test digits are wrong", printed)[1])
