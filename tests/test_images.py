@@ -171,7 +171,7 @@ def test_to_mnist_refuses_what_is_not_one_digit():
     pen.ellipse((110, 60, 190, 140), 60)
     pen.line((150, 140, 150, 270), 60, 8)
     pen.line((100, 200, 200, 170), 60, 8)
-    refuses(head_on_a_stick, "made of even strokes")
+    refuses(head_on_a_stick, "expected a digit made of even strokes")
 
 
 def test_to_mnist_refuses_blank_pictures():

@@ -24,7 +24,7 @@ COARSE = 64  # and when its background is
 FINE = 4  # samples per pixel, along each axis, for the width of the strokes
 WIDTHS = (1.6, 5.0)  # pixels of 20: thinner strokes are made thicker, thicker ones thinner
 SOLID = 6.2  # pixels of 20: no stroke of a digit is as wide
-UNEVEN = 2.2  # no stroke is this many times as wide as the others
+UNEVEN = 2.2  # times the width of the strokes: no square this large fits in one
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
 NOISE = 8  # times the noise: a digit stands out by more
 BLANK = ("expected one digit that stands out from its background, found a blank picture; write it "
@@ -156,13 +156,17 @@ def _reduced(image, limit):
 def _outside(difference):
     """Mask of what reaches in from the sides of a picture: a table, a finger, a shadow."""
     labels = _components(np.abs(difference) > 0.3 * np.ptp(difference))
-    numbers = np.arange(labels.max() + 1)
-    sides = labels[:3], labels[-3:], labels[:, :3], labels[:, -3:]
-    touched = sum(np.isin(numbers, side) for side in sides)
-    outside = (touched > 0) & (_share_in_middle(labels) < 0.1) & (numbers > 0)
+    outside = (_sides_reached(labels, 1) > 0) & (_share_in_middle(labels) < 0.1)
+    outside[0] = False
     if not (~outside & (np.bincount(labels.ravel()) > 4))[1:].any():
-        outside &= touched < 4  # a 0 may fill the picture
+        outside &= _sides_reached(labels, 3) < 4  # a 0 may fill the picture
     return _around(np.max, outside[labels], 1)
+
+
+def _sides_reached(labels, depth):
+    """How many sides of a picture each part of it comes near to."""
+    sides = labels[:depth], labels[-depth:], labels[:, :depth], labels[:, -depth:]
+    return sum(np.isin(np.arange(labels.max() + 1), side) for side in sides)
 
 
 def _share_in_middle(labels):
@@ -213,7 +217,7 @@ def _filled(image, beyond):
 
 
 def _around(statistic, image, radius):
-    """The mean, the least or the greatest value of the square around each pixel."""
+    """The mean, minimum or maximum of the square around each pixel."""
     for _ in range(2):
         padded = np.pad(image, ((radius, radius), (0, 0)), mode="edge")
         windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1, axis=0)
@@ -363,12 +367,9 @@ def _restroked(digit):
     # Each pixel edge counts, which lengthens an oblique outline by 4 / pi on average.
     outline = np.pi / 4 * sum(np.diff(solid, axis=axis).sum() for axis in (0, 1))
     width = 2 * solid.sum() / max(outline, 1) / FINE
-    if width > SOLID:
-        raise ImageError("expected a digit made of strokes, found something solid, such as paper "
-                         "on a table; crop the picture to the paper around the digit")
-    if _around(np.min, solid, round(UNEVEN * max(width, 1) * FINE / 2)).any():
-        raise ImageError("expected a digit made of even strokes, found other shapes; crop the "
-                         "picture to one digit")
+    if width > SOLID or _around(np.min, solid, round(UNEVEN * max(width, 1) * FINE / 2)).any():
+        raise ImageError("expected a digit made of even strokes, found something solid, such as "
+                         "paper on a table; crop the picture to the digit")
     steps = round((np.clip(width, *WIDTHS) - width) * FINE / 2)
     digit = np.pad(digit, max(steps, 0))
     for step in range(abs(steps)):
