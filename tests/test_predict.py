@@ -2,7 +2,9 @@
 
 import io
 import json
+import pathlib
 import re
+import runpy
 
 import numpy as np
 import pytest
@@ -12,28 +14,31 @@ from mlp_mx import checkpoint, data, model, predict, train
 from mlp_mx.predict import __main__ as predict_command
 from mlp_mx.predict import images
 
-DIGITS = 100
+EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "own_digit.py"
 
 
 @pytest.fixture(scope="module")
-def test_data(mnist_dir):
-    return data.load("mnist", mnist_dir)[1]
+def mnist(mnist_dir):
+    return data.load("mnist", mnist_dir)
 
 
 @pytest.fixture(scope="module")
-def network(mnist_dir, tmp_path_factory):
-    """The file of a network that was trained for two epochs."""
+def test_data(mnist):
+    return mnist[1]
+
+
+@pytest.fixture(scope="module")
+def network(mnist, tmp_path_factory):
+    """The file of a network that was trained for one epoch."""
     path = str(tmp_path_factory.mktemp("network") / "model.npz")
-    train_data, test_data = data.load("mnist", mnist_dir)
     params = model.init_params(seed=0)
-    for record in train.fit(params, train_data, test_data, epochs=2):
-        pass
+    record, = train.fit(params, *mnist, epochs=1, learning_rate=0.002)
     assert record.test_accuracy > 0.9
     checkpoint.save(path, params, dataset="MNIST")
     return path
 
 
-def pixels(test_data, count=DIGITS):
+def pixels(test_data, count):
     return np.rint(255 * test_data.data[:count].asnumpy()[..., 0]).astype(np.uint8)
 
 
@@ -91,11 +96,11 @@ def test_pictures_are_classified_as_the_digits_they_were_made_of(
 ):
     params, _ = checkpoint.load(network)
     random = np.random.RandomState(1)
-    expected = test_data.label[:DIGITS].asnumpy()
-    originals = predict.probabilities(test_data.data[:DIGITS], params).argmax(axis=1)
+    expected = test_data.label[:40].asnumpy()
+    originals = predict.probabilities(test_data.data[:40], params).argmax(axis=1)
     seen = []
-    for digit in pixels(test_data):
-        kind(digit, random).save(tmp_path / "digit.png")
+    for digit in pixels(test_data, 40):
+        kind(digit, random).save(tmp_path / "digit.png", compress_level=1)
         seen.append(images.to_mnist(images.read(tmp_path / "digit.png")))
     found = predict.probabilities(np.stack(seen) / np.float32(255), params).argmax(axis=1)
     assert np.mean(found == expected) >= 0.95 * np.mean(originals == expected)
@@ -149,17 +154,23 @@ def test_main_goes_on_after_a_picture_that_fails(capsys, tmp_path, network, file
     blank, text = tmp_path / "blank.png", tmp_path / "te\nxt.png"
     Image.new("L", (50, 50), 200).save(blank)
     text.write_text("seven")
-    assert predict_command.main([network, files[0], str(blank), str(text), files[1]]) == 1
+    figure = tmp_path / "figure.svg"
+    line = [network, files[0], str(blank), str(text), files[1], "--plot", str(figure)]
+    assert predict_command.main(line) == 1
     printed, errors = capsys.readouterr()
-    assert printed.count("\n") == 2
-    complaints = errors.splitlines()
-    assert len(complaints) == 2 and all(line.startswith("error: ") for line in complaints)
-    assert f"{blank}: expected one digit" in errors and "found something else" in errors
+    assert printed.count("\n") == 2 and figure.read_text().startswith("<?xml")
+    first, second = errors.splitlines()
+    assert first.startswith(f"error: {blank}: expected one digit")
+    assert re.match(r"error: '.*te\\nxt.png': expected a picture .*, found something else", second)
 
 
-def test_main_ends_as_the_chapter_does(capsys, tmp_path, network, mnist_dir, test_data):
-    options = ["--data-dir", str(mnist_dir), "--samples", "30", "--seed", "5"]
+def test_main_ends_as_the_chapter_does(capsys, monkeypatch, tmp_path, network, mnist, test_data):
+    monkeypatch.setattr(data, "load", lambda *_, **__: mnist)
+    figure = tmp_path / "strip.png"
+    options = ["--samples", "30", "--seed", "5", "--plot", str(figure)]
     assert predict_command.main([network, *options]) == 0
+    width, height = Image.open(figure).size
+    assert width > 2 * height  # three rows of ten
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.startswith("MNIST: 30 of 10000 test digits")
     predictions, labels = (
@@ -172,47 +183,35 @@ def test_main_ends_as_the_chapter_does(capsys, tmp_path, network, mnist_dir, tes
     assert [result["label"] for result in results] == labels
     chosen = [result["index"] for result in results]
     assert len(set(chosen)) == 30 and (test_data.label.asnumpy()[chosen] == labels).all()
-    assert predict_command.main([network, *options[:-1], "6"]) == 0
+    assert predict_command.main([network, *options, "--seed", "6"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] != lines
 
 
-def test_main_draws_what_was_asked_for(capsys, tmp_path, network, mnist_dir, files):
-    strip, inputs = tmp_path / "strip.png", tmp_path / "inputs.svg"
-    assert predict_command.main([network, "--data-dir", str(mnist_dir), "--plot", str(strip)]) == 0
-    width, height = Image.open(strip).size
-    assert width > 4 * height
-    strip.unlink()
-    assert predict_command.main(
-        [network, *files, "absent.png", "--plot", str(strip), "--show-input", str(inputs)]) == 1
-    assert Image.open(strip).size[0] < width  # three digits, not ten
-    assert inputs.read_text().startswith("<?xml")
-
-
-@pytest.mark.filterwarnings("always:.*may misread")
 def test_main_takes_the_data_set_of_the_model(
-    capsys, monkeypatch, tmp_path, network, files, test_data
+    capsys, monkeypatch, tmp_path, network, files, mnist
 ):
     asked = []
-    monkeypatch.setattr(
-        data, "load", lambda name, *_, **__: asked.append(name) or (None, test_data))
+    monkeypatch.setattr(data, "load", lambda name, *_, **__: asked.append(name) or mnist)
     params, _ = checkpoint.load(network)
     for number, metadata in enumerate([{"dataset": "glyphs"}, {"dataset": [1]}, {}]):
         path = str(tmp_path / f"{number}.npz")
         checkpoint.save(path, params, **metadata)
         assert predict_command.main([path]) == 0
         assert predict_command.main([path, *files]) == 0
-        assert "it may misread handwriting" in capsys.readouterr().err
+        assert capsys.readouterr().err.count("it may misread handwriting") == 1
+        assert predict_command.main([path, "absent.png"]) == 1
+        assert capsys.readouterr().err == "error: absent.png: cannot be read: " \
+                                          "No such file or directory\n"
     assert predict_command.main([network, "--dataset", "glyphs"]) == 0
     assert asked == ["glyphs", "auto", "auto", "glyphs"]
 
 
 @pytest.mark.parametrize("options, complaint", [
-    ("--show-input input.png", "--show-input is for pictures"),
     ("a.png --samples 3", "--samples is for test digits"),
     ("a.png --data-dir .", "--data-dir is for test digits"),
     ("a.png --plot nowhere/strip.png", "cannot be written"),
-    ("a.png --show-input input.txt", ".png, .svg or .pdf"),
-    ("a.png --plot a.svg --show-input a.svg", "--plot and --show-input both name a.svg"),
+    ("a.png --plot input.txt", ".png, .svg or .pdf"),
+    ("a.svg --plot a.svg", "--plot and IMAGE both name a.svg"),
     ("--samples 0", "a whole number from 1"),
     ("--ctx tpu", "expected a context"),
 ])
@@ -226,11 +225,23 @@ def test_bad_options_get_one_line_and_exit_code_2(capsys, network, options, comp
     assert errors.startswith("error: ") and errors.count("\n") == 1 and complaint in errors
 
 
-def test_bad_models_get_one_line_and_exit_code_2(capsys, tmp_path, files):
+def test_bad_models_get_one_line_and_exit_code_2(capsys, tmp_path):
     small, text = tmp_path / "small.npz", tmp_path / "text.npz"
     checkpoint.save(small, model.init_params(num_inputs=6, num_hidden=5, num_outputs=3))
     text.write_text("no model")
     for path, complaint in ((small, "784 inputs"), (text, "damaged"), ("absent.npz", "No such")):
-        assert predict_command.main([str(path), *files]) == 2
+        assert predict_command.main([str(path), "a.png"]) == 2
         printed, errors = capsys.readouterr()
         assert printed == "" and errors.count("\n") == 1 and complaint in errors
+
+
+def test_example_own_digit_predicts_and_draws(capsys, monkeypatch, tmp_path, network, mnist):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(EXAMPLE), "--epochs", "1"])
+    monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "agg")
+    monkeypatch.setattr(model, "init_params", lambda **_: checkpoint.load(network)[0])
+    monkeypatch.setattr(data, "load", lambda *_, **__: (mnist[1], mnist[1]))  # fewer examples
+    runpy.run_path(str(EXAMPLE))
+    assert re.search(r"^model prediction is: 3$", capsys.readouterr().out, re.MULTILINE)
+    width, height = Image.open(tmp_path / "own_digit.png").size
+    assert width > 3 * height  # four steps

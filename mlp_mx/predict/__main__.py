@@ -14,7 +14,7 @@ from .._support.progress import steps
 from ..runtime.lazy import nd
 
 SAMPLES, SEED = 10, 0  # the defaults, unless there are pictures
-PICTURE_SIDE = 600  # pixels of a user's picture that are kept to be shown
+PICTURE_SIDE = 600  # pixels of a user's picture that are kept for the figure
 
 
 def _parser():
@@ -34,30 +34,23 @@ def _parser():
         help=f"seed of the choice of test digits (default: {SEED})")
     add("--dataset", choices=data.DATASETS,
         help="data set of the test digits (default: the one that the model was trained on)")
-    add("--data-dir", type=cli.path, metavar="DIR",
-        help="folder for the data set")
+    add("--data-dir", type=cli.path, metavar="DIR", help="folder for the data set")
     add("--json", action="store_true", help="print one line of JSON per digit")
-    add("--plot", type=cli.path, metavar="PATH",
-        help="file to draw the digits and the predictions to, .png, .svg or .pdf")
-    add("--show-input", type=cli.path, metavar="PATH",
-        help="file to draw each picture to, beside the network's input made from it")
+    add("--plot", type=cli.path, metavar="PATH", help="file to draw the predictions to, .png, .svg "
+        "or .pdf; each picture is drawn beside the network's input made from it")
     return parser
 
 
 def _check(args):
-    """Refuse options that make no sense together, and files that cannot be written."""
-    if args.image:
-        for option in ("samples", "seed", "dataset", "data_dir"):
-            if getattr(args, option) is not None:
-                raise InputError(f"--{option.replace('_', '-')} is for test digits; leave it out, "
-                                 "or the pictures")
-    elif args.show_input is not None:
-        raise InputError("--show-input is for pictures; name some, or use --plot")
-    cli.check_different(args, "--plot", "--show-input", "IMAGE")
-    for path in (args.plot, args.show_input):
-        if path is not None:
-            mlp_mx.plot.check_path(path)
-            mlp_mx.plot.check_count(len(args.image) or args.samples or SAMPLES)
+    """Refuse options that make no sense together, and a figure that cannot be written."""
+    for option in ("samples", "seed", "dataset", "data_dir"):
+        if args.image and getattr(args, option) is not None:
+            raise InputError(f"--{option.replace('_', '-')} is for test digits; leave it out, or "
+                             "the pictures")
+    if args.plot is not None:
+        cli.check_different(args, "--plot", "IMAGE")
+        mlp_mx.plot.check_path(args.plot)
+        mlp_mx.plot.check_count(len(args.image) or args.samples or SAMPLES)
 
 
 def _load_network(path, ctx):
@@ -65,9 +58,9 @@ def _load_network(path, ctx):
     params, metadata = mlp_mx.checkpoint.load(path, ctx)
     sizes = [params[0].shape[0], *(bias.size for bias in params[1::2])]
     if (sizes[0], len(sizes), sizes[-1]) != (784, 4, 10):
-        raise InputError(f"{path}: expected the chapter's network, of 784 inputs, two hidden "
-                         f"layers and 10 outputs, found {'-'.join(map(str, sizes))}; use a model "
-                         "saved by python -m mlp_mx.train")
+        raise InputError(f"{path}: expected the chapter's network (784 inputs, two hidden layers, "
+                         f"10 outputs), found {'-'.join(map(str, sizes))}; use a model saved by "
+                         "python -m mlp_mx.train")
     name = metadata.get("dataset")
     return params, name if name in ("MNIST", "glyphs") else None
 
@@ -108,50 +101,36 @@ def _printable(text):
     return text if text.isprintable() else ascii(text)
 
 
-def _line(name, result):
-    """A prediction for people."""
-    return (f"{name}  {result['digit']}  {result['probability']:.4f}  "
-            f"{result['runner_up']}  {result['runner_up_probability']:.4f}")
-
-
 def _predict_pictures(args, params, dataset):
     """Print a prediction for each picture, and draw them if asked to; return the exit code."""
     from . import images
 
-    if dataset != "MNIST":
-        warnings.warn(f"the training data set of {args.model} is {dataset or 'unknown'}, not MNIST;"
-                      " it may misread handwriting", stacklevel=3)
     width = max(len(_printable(path)) for path in args.image)
-    seen = []
+    drawn = []
     for path in steps(args.image, show=False):
         try:
             picture = images.read(path)
             digit = images.to_mnist(picture)
         except images.ImageError as error:
-            message = str(error) if path in str(error) else f"{path}: {error}"
-            message = message.replace(path, _printable(path))
+            message = f"{_printable(path)}: {str(error).removeprefix(f'{path}: ')}"
             print(f"error: {message}", file=sys.stderr, flush=True)
             if args.json:
                 print(json.dumps({"file": path, "error": message}), flush=True)
             continue
+        if dataset != "MNIST" and not drawn:
+            warnings.warn(f"the training data set of {args.model} is {dataset or 'unknown'}, not "
+                          "MNIST; it may misread handwriting", stacklevel=3)
         result = _result(probabilities(digit[None] / 255, params)[0])
-        print(json.dumps({"file": path, "dataset": dataset, **result}) if args.json
-              else _line(f"{_printable(path):<{width}}", result), flush=True)
+        print(json.dumps({"file": path, "dataset": dataset, **result}) if args.json else
+              f"{_printable(path):<{width}}  {result['digit']}  {result['probability']:.4f}  "
+              f"{result['runner_up']}  {result['runner_up_probability']:.4f}", flush=True)
         step = -(-max(picture.shape) // PICTURE_SIDE)
-        seen.append((path, picture[::step, ::step].copy(), digit, result))  # and not all of it
-    if seen:
-        _draw_pictures(args, *zip(*seen))
-    return 0 if len(seen) == len(args.image) else 1
-
-
-def _draw_pictures(args, paths, pictures, digits, results):
-    plot = mlp_mx.plot
-    if args.plot is not None:
-        plot.save(plot.strip(digits, [result["digit"] for result in results]), args.plot)
-    if args.show_input is not None:
-        captions = [f"{_printable(os.path.basename(path))}\n{result['digit']} "
-                    f"({result['probability']:.2f})" for path, result in zip(paths, results)]
-        plot.save(plot.inputs(pictures, digits, captions), args.show_input)
+        caption = f"{_printable(os.path.basename(path))}\n{result['digit']} " \
+                  f"({result['probability']:.2f})"
+        drawn.append((picture[::step, ::step].copy(), digit, caption))  # and not the whole picture
+    if drawn and args.plot is not None:
+        mlp_mx.plot.save(mlp_mx.plot.inputs(*zip(*drawn)), args.plot)
+    return 0 if len(drawn) == len(args.image) else 1
 
 
 @cli.command

@@ -5,37 +5,28 @@ put in the middle of 28 x 28, white on black. In a photograph, the ink is first 
 paper.
 """
 
-import os
-import stat
 import warnings
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from .. import InputError
+from .._support.files import open_regular
+from ..data.form import BOX, centred
 
 __all__ = ["ImageError", "ink", "read", "to_mnist"]
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow's EPS would run a program
-HEIC = [b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1")]
-MAX_PIXELS = 64_000_000
+HEIC = (b"ftyphe", b"ftypmif1", b"ftypmsf1")  # in a file's header, from its fifth byte
 LARGE = 2048  # pixels along the longer side: larger pictures are reduced when they are read
-SIDE = 28  # pixels of an image of MNIST's,
-BOX = 20  # and of the square in it that a digit is fitted into
-FINE = 4  # samples a pixel, along each axis, for the width of the strokes
-WIDTHS = (1.6, 5.0)  # pixels of that square: thinner strokes are made thicker, thicker ones thinner
-SOLID = 6.2  # pixels of that square, which no strokes of a digit are wide
-UNEVEN = 2.7  # times the width of the strokes, which they are nowhere in a digit
-PIECES = 4  # that a digit may be broken into
-BUSY = 0.12  # of the ink: how much of it the rest of a picture of one digit hardly has
-GAP = 0.2  # between parts of one digit, where 1 is its height
-WIDEST = 3  # times as wide as high; no digit of MNIST's test set is more than twice
-WORK = 512  # pixels along the longer side that a picture is reduced to,
-COARSE = 64  # and its background
-EDGE = 0.2  # of a picture: so far from its sides may a table, a frame or a margin line reach
+WORK = 512  # pixels along the longer side when the ink is found,
+COARSE = 64  # and when its background is
+FINE = 4  # samples per pixel, along each axis, for the width of the strokes
+WIDTHS = (1.6, 5.0)  # pixels of 20: thinner strokes are made thicker, thicker ones thinner
+SOLID = 6.2  # pixels of 20: no stroke of a digit is as wide
+UNEVEN = 2.2  # times the width of the strokes: no square this large fits in one
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
-NOISE = 8  # times the noise that a digit has to stand out
-MIN_AREA = 8  # pixels of the ink that is found
+NOISE = 8  # times the noise: a digit stands out by more
 BLANK = ("expected one digit that stands out from its background, found a blank picture; write it "
          "larger or darker")
 SEVERAL = "expected one digit, found several things; crop the picture to one"
@@ -64,86 +55,67 @@ def read(path):
     ImageError
         If the file is missing, damaged, too large or not a picture.
     """
+    header = b""
     try:
-        _check_file(path, os.stat(path))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of pictures that are refused below
-            with Image.open(path, formats=FORMATS) as picture:
-                _check_size(path, *picture.size)
-                picture.draft(None, (LARGE, LARGE))  # which JPEG files are decoded smaller for
-                return _grey(ImageOps.exif_transpose(_smaller(picture)))
-    except (ImageError, MemoryError):
+        with open_regular(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            header = file.read(12)
+            with Image.open(file, formats=FORMATS) as picture:
+                picture.draft("L", (LARGE, LARGE))  # JPEG files are decoded smaller, without colour
+                return _levels(ImageOps.exif_transpose(_reduce(_grey(picture), LARGE)))
+    except MemoryError:
         raise
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found many "
-                         "more; scale it down") from error
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{path}: expected a picture ({', '.join(FORMATS)}), found "
-                         f"{_kind(path)}; convert it") from error
-    except Exception as error:  # a damaged file can make what decodes it raise anything
-        if getattr(error, "strerror", None):
-            raise ImageError(f"{path} cannot be read: {error.strerror}") from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{path} is damaged: {reason}; use another copy of it") from error
+    except Exception as error:  # a damaged file can make its decoder raise anything
+        raise ImageError(f"{path}: {_problem(error, header)}") from error
 
 
-def _check_file(path, status):
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError(f"{path}: expected a picture, found a folder; name the files in it")
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
-        raise ImageError(f"{path}: expected a picture in a file, found a pipe or a device")
-    if not status.st_size:
-        raise ImageError(f"{path}: expected a picture, found an empty file; use another copy of it")
-
-
-def _kind(path):
-    with open(path, "rb") as file:
-        header = file.read(12)
-    return "HEIC" if header[4:] in HEIC else "something else"
-
-
-def _check_size(path, width, height):
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels, found "
-                         f"{width} x {height} pixels; scale it down")
-
-
-def _smaller(picture):
-    """Average square blocks of a large picture's pixels, before any copies of it are made."""
-    factor = -(-max(picture.size) // LARGE)
-    if factor == 1:
-        return picture
-    if picture.mode.startswith("I;"):
-        picture = picture.convert("I")
-    elif picture.mode in ("1", "P", "PA") or "transparency" in picture.info:  # have no averages
-        picture = picture.convert("RGBA" if _has_alpha(picture) else "RGB")
-    return picture.reduce(factor)
-
-
-def _has_alpha(picture):
-    return "A" in picture.getbands() or "transparency" in picture.info
+def _problem(error, header):
+    """What is wrong with a file, and what to do."""
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        megapixels = Image.MAX_IMAGE_PIXELS // 10**6
+        return f"expected at most {megapixels} megapixels, found more; scale it down"
+    if isinstance(error, Image.UnidentifiedImageError) and not header:
+        return "expected a picture, found an empty file; use another copy of it"
+    if isinstance(error, Image.UnidentifiedImageError):
+        found = "HEIC" if header.startswith(HEIC, 4) else "something else"
+        return f"expected a picture ({', '.join(FORMATS)}), found {found}; convert it"
+    if getattr(error, "strerror", None):
+        return f"cannot be read: {error.strerror}"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"damaged ({reason}); use another copy of it"
 
 
 def _grey(picture):
-    if picture.mode[0] in "IF":  # wider than 8 bits, which Pillow's own conversion cuts off at 255
-        values = np.nan_to_num(np.asarray(picture))
-        if values.max() > 255 and picture.mode != "F":
-            values = values >> 8
-        elif values.max() <= 1 and picture.mode == "F":
-            values = values * 255
-        return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
-    if _has_alpha(picture):
-        return _opaque(picture.convert("RGBA").convert("LA"))
-    return np.asarray(picture.convert("RGB").convert("L"))
+    """Convert a picture to a grey mode that has averages: L, LA or F."""
+    if picture.mode[0] in "IF":  # more than 8 bits, which L would cut off at 255
+        return picture.convert("F")
+    if "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return picture.convert("LA" if "A" in picture.getbands() else "L")
 
 
-def _opaque(picture):
+def _reduce(picture, limit):
+    """Average square blocks of pixels, so that the longer side has at most `limit`."""
+    return picture.reduce(-(-max(picture.size) // limit))
+
+
+def _levels(picture):
+    """Grey levels from 0 to 255, transparency laid on a background."""
+    values = np.nan_to_num(np.asarray(picture, np.float32))
+    if picture.mode == "LA":
+        values = _opaque(values[..., 0], values[..., 1] / 255)
+    elif picture.mode == "F":  # fractions, 8 bits or 16
+        top = values.max()
+        values *= 255 if top <= 1 else 1 if top <= 255 else 1 / 257
+    return np.rint(values.clip(0, 255)).astype(np.uint8)
+
+
+def _opaque(grey, alpha):
     """Lay a picture on white or, where that would hide a light drawing on nothing, on black."""
-    grey, alpha = (band.astype(np.float32) for band in np.moveaxis(np.asarray(picture), 2, 0))
-    alpha /= 255
     is_light = (grey * alpha).sum() > 128 * alpha.sum()
     paper = 0 if is_light and alpha.mean() < 0.5 else 255
-    return np.rint(grey * alpha + paper * (1 - alpha)).astype(np.uint8)
+    return grey * alpha + paper * (1 - alpha)
 
 
 def ink(image):
@@ -157,93 +129,76 @@ def ink(image):
     -------
     ndarray of float32
         How much each pixel differs from the background, in grey levels: positive in ink, about 0
-        elsewhere. Large pictures are reduced, and what lies beyond a straight edge along a side
-        is cropped.
+        elsewhere. Large pictures are reduced.
     """
-    image = _trimmed(_reduce(np.ascontiguousarray(image), WORK))
-    coarse = _reduce(image, COARSE)
+    image = _reduced(image, WORK)
+    coarse = _reduced(image, COARSE)
     plain = _paper(coarse)
     outside = _outside(coarse - plain)
     coarse = np.where(outside, plain, coarse)
     outside = _resize(outside.astype(np.float32), image.shape) > 0
     image = np.where(outside, _resize(plain, image.shape), image)
-    difference = coarse - plain
     # Strokes are narrow, shadows are wide; ink also differs from paper by more, hence the cubes.
-    narrow = np.pad(difference, max(difference.shape) // 3)
-    narrow = narrow - _blur(narrow, max(difference.shape) // 5)
+    difference = np.pad(coarse - plain, max(coarse.shape) // 3)
+    narrow = difference - _around(np.mean, difference, max(coarse.shape) // 5)
     sign = 1 if (narrow ** 3).sum() > 0 else -1
-    difference *= sign
-    beyond = np.where(difference > 0.5 * difference.max(), plain, coarse)
-    background = sign * _filled(sign * coarse, sign * beyond)
-    background = _resize(background, image.shape)
+    background = _resize(sign * _filled(sign * coarse, sign * plain), image.shape)
     if sign < 0:  # where there is less light, dark ink differs less from the paper
         image = image * (background.max() / np.maximum(background, 1))
         background = background.max()
     return sign * (image - background)
 
 
-def _reduce(image, limit):
-    """Average square blocks of pixels, so that the longer side has at most `limit`; to float32."""
-    factor = -(-max(image.shape) // limit)
-    return np.asarray(Image.fromarray(image).convert("F").reduce(factor))
-
-
-def _trimmed(image):
-    """Cut off what lies beyond a straight edge along a side: a table, a frame, a margin line."""
-    least = 0.3 * np.ptp(image)
-    for _ in range(4):
-        image = np.rot90(image)
-        depth, lag = int(EDGE * len(image)), len(image) // 100 + 1
-        step = image[lag:depth + lag] - image[:depth]
-        low, high = np.percentile(step, [10, 90], axis=1)  # nine tenths of a row agree
-        edges = np.flatnonzero(np.maximum(low, -high) > least)
-        image = image[edges.max(initial=-lag) + lag:]
-    return image
+def _reduced(image, limit):
+    return np.asarray(_reduce(Image.fromarray(image).convert("F"), limit))
 
 
 def _outside(difference):
     """Mask of what reaches in from the sides of a picture: a table, a finger, a shadow."""
     labels = _components(np.abs(difference) > 0.3 * np.ptp(difference))
+    outside = (_sides_reached(labels, 1) > 0) & (_share_in_middle(labels) < 0.1)
+    outside[0] = False
+    if not (~outside & (np.bincount(labels.ravel()) > 4))[1:].any():
+        outside &= _sides_reached(labels, 3) < 4  # a 0 may fill the picture
+    return _around(np.max, outside[labels], 1)
+
+
+def _sides_reached(labels, depth):
+    """How many sides of a picture each part of it comes near to."""
+    sides = labels[:depth], labels[-depth:], labels[:, :depth], labels[:, -depth:]
+    return sum(np.isin(np.arange(labels.max() + 1), side) for side in sides)
+
+
+def _share_in_middle(labels):
+    """Of each part of a picture, how much is in the middle half of its height and width."""
     y, x = (side // 4 for side in labels.shape)
     middle = labels[y:-y or None, x:-x or None]
-    bands = labels[:y], labels[-y:], labels[:, :x], labels[:, -x:]
-    size = labels.max() + 1
-    area, in_middle = (np.bincount(part.ravel(), minlength=size) for part in (labels, middle))
-    around = sum(np.bincount(np.unique(band), minlength=size) for band in bands) == 4
-    outside = np.zeros(size, bool)
-    outside[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
-    outside &= in_middle < 0.1 * area
-    outside &= ~around | (~outside & (area > 4))[1:].any()  # a 0 may fill the picture
-    outside[0] = False
-    return _grown(outside[labels], 1)
+    areas = [np.bincount(part.ravel(), minlength=labels.max() + 1) for part in (middle, labels)]
+    return areas[0] / np.maximum(areas[1], 1)
 
 
 def _resize(image, shape, box=None, filter=Image.BILINEAR):
     return np.asarray(Image.fromarray(image).resize(shape[::-1], filter, box))
 
 
-def _frame(shape):
+def _frame(shape, share=32):
     """Mask of the pixels along the edges of a picture, where most is paper."""
-    height, width = shape
-    edge = np.ones(shape, bool)
-    y, x = -(-height // 32), -(-width // 32)
-    edge[y:height - y, x:width - x] = False
+    (y, x), edge = (-(-side // share) for side in shape), np.ones(shape, bool)
+    edge[y:-y, x:-x] = False
     return edge
 
 
 def _paper(image):
     """A plane through the frame of a picture, whatever ink may cross it."""
-    height, width = image.shape
-    y, x = np.mgrid[:height, :width]
-    y, x = (y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5
-    terms = np.stack([np.ones_like(x), x, y], axis=-1)
-    frame = _frame(image.shape)
-    values = image[frame]
-    surface = np.full(values.shape, np.median(values))
+    axes = (np.linspace(-0.5, 0.5, side) for side in image.shape)
+    terms = np.stack([np.ones(image.shape), *np.meshgrid(*axes, indexing="ij")], axis=-1)
+    frame = _frame(image.shape, 16)
+    values, edge_terms = image[frame], terms[frame]
+    surface = np.median(values)
     for _ in range(20):  # reweighted least squares: what differs much hardly counts
         weight = 1 / np.hypot(values - surface, 16)
-        factors = np.linalg.lstsq(terms[frame] * weight[:, None], values * weight, rcond=None)[0]
-        surface = terms[frame] @ factors
+        factors = np.linalg.lstsq(edge_terms * weight[:, None], values * weight, rcond=None)[0]
+        surface = edge_terms @ factors
     return (terms @ factors).astype(np.float32)
 
 
@@ -252,31 +207,22 @@ def _filled(image, beyond):
 
     The picture goes on outside with what `beyond` has along its edges.
     """
-    size = max(image.shape) * 3 // 10 | 1  # odd
+    radius = max(image.shape) * 3 // 20
+    size = 2 * radius + 1
     padded = np.pad(beyond, size, mode="edge")
     padded[size:-size, size:-size] = image
-    opened = _extreme(_extreme(padded, size, np.min), size, np.max)
-    opened = _blur(opened, size // 8)[size:-size, size:-size]
+    opened = _around(np.max, _around(np.min, padded, radius), radius)
+    opened = _around(np.mean, opened, size // 8)[size:-size, size:-size]
     return opened + np.median((image - opened)[_frame(image.shape)])  # as noise has extremes, too
 
 
-def _extreme(image, size, extreme):
-    """The least or the greatest value in the square of `size` pixels around each; odd size."""
+def _around(statistic, image, radius):
+    """The mean, minimum or maximum of the square around each pixel."""
     for _ in range(2):
-        padded = np.pad(image, ((size // 2, size // 2), (0, 0)), mode="edge")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=0)
-        image = extreme(windows, axis=-1).T
+        padded = np.pad(image, ((radius, radius), (0, 0)), mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1, axis=0)
+        image = statistic(windows.transpose(2, 0, 1), axis=0).T
     return image
-
-
-def _blur(image, radius):
-    """The mean of the square around each pixel."""
-    size = 2 * radius + 1
-    for _ in range(2):
-        padded = np.pad(image, ((radius + 1, radius), (0, 0)), mode="edge")
-        total = np.cumsum(padded, axis=0, dtype=np.float64)
-        image = (total[size:] - total[:-size]).T / size
-    return image.astype(np.float32)
 
 
 def to_mnist(image):
@@ -300,20 +246,26 @@ def to_mnist(image):
         digit.
     """
     digit = _fitted(_digit(ink(image)), BOX * FINE)
-    return _centred(_fitted(_restroked(digit), BOX))
+    digit = _fitted(_restroked(digit), BOX)
+    return np.rint(255 * centred(digit[None] / digit.max())[0]).astype(np.uint8)
 
 
 def _digit(ink):
     """The ink of the one digit, from 0 to 1, cropped."""
     smooth, noise = _smoothed(ink)
-    level = _level(smooth, max(NOISE * noise, MIN_CONTRAST))
+    strong = smooth[smooth > max(NOISE * noise, MIN_CONTRAST)]
+    if not len(strong):
+        raise ImageError(BLANK)
+    level = (strong ** 3).sum() / (strong ** 2).sum()  # of two inks, the stronger counts more
     found = smooth > max(0.35 * level, 3 * noise)
     mask = _one_digit(found)
     # Faint edges belong to the digit, what was left out of it does not.
-    near = _grown(mask, 1.2 * _extent(mask) / BOX) & ~_grown(found & ~mask, 1)
+    extent = max(np.ptp(places) for places in np.nonzero(mask)) + 1
+    near = _around(np.max, mask, max(round(1.2 * extent / BOX), 1))
+    near &= ~_around(np.max, found & ~mask, 1)
     full = np.percentile(smooth[mask], 75)
     reaches_out = mask[[0, -1]].any() or mask[:, [0, -1]].any()
-    if reaches_out and np.percentile(np.abs(np.append(smooth[~near], 0)), 90) > BUSY * full:
+    if reaches_out and np.percentile(np.abs(np.append(smooth[~near], 0)), 90) > 0.12 * full:
         raise ImageError("expected one digit on a plain background, found a busy picture; crop it "
                          "to the digit")
     ys, xs = np.nonzero(near & (smooth > max(0.25 * full, 3 * noise)))
@@ -322,65 +274,48 @@ def _digit(ink):
 
 
 def _smoothed(ink):
-    """Blur noise and fine grids away, no more than needed; return the noise that is left, too."""
-    smooth, noise = ink, _noise(ink)
-    if noise > 1:
-        for share in (150, 75, 50):
-            smooth = _blur(ink, max(ink.shape) // share)
-            noise = _noise(smooth)
-            if smooth.max() > NOISE * noise:
-                break
+    """Blur noise and fine grids, no more than needed; also return the noise that is left."""
+    for share, ratio in ((999, 100), (150, NOISE), (75, NOISE), (50, 0)):
+        smooth = _around(np.mean, ink, max(ink.shape) // share)
+        # The standard deviation of the paper, even where half of the frame is ink.
+        noise = np.percentile(np.abs(smooth[_frame(ink.shape)]), 25) / 0.3186
+        if smooth.max() > ratio * noise:
+            break
     return smooth, noise
 
 
-def _noise(ink):
-    """The standard deviation of the paper, even where half of the frame is ink."""
-    return np.percentile(np.abs(ink[_frame(ink.shape)]), 25) / 0.3186
-
-
-def _level(ink, least):
-    """The typical strength of the ink; of two, the stronger counts more."""
-    strong = ink[ink > least]
-    if not len(strong):
-        raise ImageError(BLANK)
-    return (strong ** 3).sum() / (strong ** 2).sum()
-
-
-def _extent(mask):
-    ys, xs = np.nonzero(mask)
-    return max(np.ptp(ys), np.ptp(xs)) + 1
-
-
-def _grown(mask, radius):
-    return _blur(mask.astype(np.float32), max(round(radius), 1)) > 1e-6
-
-
 def _one_digit(mask):
-    """Keep the largest piece of ink and the pieces near it, without specks and lines."""
+    """Keep the largest piece of ink and the pieces near it, without specks."""
     labels = _components(mask)
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     areas[areas < 0.02 * areas.max()] = 0
-    lines = [label for label in np.flatnonzero(areas) if _is_line(labels == label)]
+    lines = [number for number in np.flatnonzero((areas > 0) & (_share_in_middle(labels) < 0.1))
+             if _is_long(labels == number)]
     if np.delete(areas, lines).max() > 0.2 * areas.max():  # not a 1
         areas[lines] = 0
-    if areas.max() < MIN_AREA:
+    if areas.max() < 8:
         raise ImageError(BLANK)
     mask = (areas > 0)[labels]
-    if np.count_nonzero(areas > 0.1 * areas.max()) > PIECES:
+    if np.count_nonzero(areas > 0.1 * areas.max()) > 4:  # a digit may be broken
         raise ImageError(SEVERAL)
-    # Of the height, because several digits are mostly side by side.
-    gap = GAP * np.count_nonzero(mask.any(axis=1))
-    groups = _components(_grown(mask, gap / 2))
+    # Pieces of one digit are less than a fifth of its height apart.
+    reach = np.count_nonzero(mask.any(axis=1)) / 10
+    groups = _components(_around(np.max, mask, max(round(reach), 1)))
     areas = np.bincount(groups[mask])
     largest = areas.argmax()
     mask &= groups == largest
     if np.delete(areas, largest).max(initial=0) > 0.2 * areas[largest] or _side_by_side(mask):
         raise ImageError(SEVERAL)
-    if np.count_nonzero(mask.any(axis=0)) > WIDEST * np.count_nonzero(mask.any(axis=1)):
-        raise ImageError(f"expected one digit, found something more than {WIDEST} times as wide as "
-                         "high; crop the picture to one")
+    if np.count_nonzero(mask.any(axis=0)) > 3 * np.count_nonzero(mask.any(axis=1)):
+        raise ImageError("expected one digit, found something more than 3 times as wide as high; "
+                         "crop the picture to one")  # in MNIST, twice
     return mask
+
+
+def _is_long(mask):
+    """Whether a piece is about as long as a side of the picture, as margin lines and frames are."""
+    return max(np.ptp(places) / side for places, side in zip(np.nonzero(mask), mask.shape)) > 0.9
 
 
 def _side_by_side(mask):
@@ -389,12 +324,6 @@ def _side_by_side(mask):
     heights = [np.ptp(np.nonzero(mask[:, columns == number])[0])
                for number in range(1, columns.max() + 1)]
     return np.count_nonzero(np.array(heights) > 0.6 * max(heights)) > 1
-
-
-def _is_line(mask):
-    """Whether a piece goes straight across the picture, about along its sides."""
-    shares = [(np.ptp(places) + 1) / side for places, side in zip(np.nonzero(mask), mask.shape)]
-    return max(shares) > 0.9 and min(shares) < 0.1
 
 
 def _components(mask):
@@ -438,26 +367,14 @@ def _restroked(digit):
     # Each pixel edge counts, which lengthens an oblique outline by 4 / pi on average.
     outline = np.pi / 4 * sum(np.diff(solid, axis=axis).sum() for axis in (0, 1))
     width = 2 * solid.sum() / max(outline, 1) / FINE
-    if width > SOLID:
-        raise ImageError("expected a digit made of strokes, found something solid, such as paper "
-                         "on a table; crop the picture to the paper around the digit")
-    if 2 * _depth(solid) / FINE > UNEVEN * max(width, 1):
-        raise ImageError("expected a digit made of even strokes, found other shapes; crop the "
-                         "picture to one digit")
+    if width > SOLID or _around(np.min, solid, round(UNEVEN * max(width, 1) * FINE / 2)).any():
+        raise ImageError("expected a digit made of even strokes, found something solid, such as "
+                         "paper on a table; crop the picture to the digit")
     steps = round((np.clip(width, *WIDTHS) - width) * FINE / 2)
     digit = np.pad(digit, max(steps, 0))
     for step in range(abs(steps)):
         digit = _step(digit, np.max if steps > 0 else np.min, step % 2)
     return digit
-
-
-def _depth(mask):
-    """The radius of the largest disc (an octagon, rather) inside a mask."""
-    depth = 0
-    while mask.any():
-        mask = _step(mask, np.min, depth % 2)
-        depth += 1
-    return depth
 
 
 def _step(image, extreme, corners):
@@ -466,16 +383,3 @@ def _step(image, extreme, corners):
     shifts = [padded[1 + y:1 + y + image.shape[0], 1 + x:1 + x + image.shape[1]]
               for y in (-1, 0, 1) for x in (-1, 0, 1) if corners or not x * y]
     return extreme(shifts, axis=0)
-
-
-def _centred(image):
-    """Lay an image with its centre of mass in the middle, and make it uint8."""
-    image = image / image.max()
-    corner = []
-    for axis, side in enumerate(image.shape):
-        centre = (image.sum(axis=1 - axis) @ np.arange(side)) / image.sum()
-        corner.append(int(np.clip(round(SIDE / 2 - centre), 0, SIDE - side)))
-    result = np.zeros((SIDE, SIDE), np.uint8)
-    y, x = corner
-    result[y:y + image.shape[0], x:x + image.shape[1]] = np.rint(255 * image)
-    return result
