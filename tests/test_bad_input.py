@@ -33,7 +33,6 @@ BAD_FILES = {
     "model": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
     "out": ["folder", "text.txt", "absent/model.onnx"],
     "plot": ["folder", "text.txt", "absent/curves.png", "curves.gif"],
-    "show_input": ["folder", "text.txt", "absent/input.png"],
     "image": [],
     "hosts": ["folder", "absent"],
 }

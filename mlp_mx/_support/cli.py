@@ -85,7 +85,7 @@ def check_different(args, *options):
     ----------
     args : argparse.Namespace
     *options : str
-        As the user knows them: ``"--show-input"``, or ``"IMAGE"`` for a positional argument.
+        As the user knows them: ``"--plot"``, or ``"IMAGE"`` for a positional argument.
     """
     names = {}
     for option in options:
