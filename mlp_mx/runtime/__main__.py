@@ -56,12 +56,15 @@ def _describe_data():
             **{f"  {name}": state for name, state in mnist.status(folder).items()}}
 
 
+def _parser():
+    return cli.ArgumentParser(
+        prog="python -m mlp_mx.runtime", description="Print what a bug report needs.")
+
+
 @cli.command
 def main(argv=None):
     """Print what `describe` finds."""
-    cli.ArgumentParser(
-        prog="python -m mlp_mx.runtime", description="Print what a bug report needs."
-    ).parse_args(argv)
+    _parser().parse_args(argv)
     for heading, fact in describe().items():
         print(f"{heading + ':':<30} {fact}")
 
