@@ -34,7 +34,9 @@ from .runtime.lazy import autograd, mx, nd
 
 __all__ = ["Replica", "add_scaled", "elementwise", "in_turn", "traced"]
 
-TOLERANCE = 1e-3  # relative; a graph that differs by more is not what the function computes
+# Of the norms: a graph whose values or gradients differ by more computes something else. Rounding
+# alone changes gradients, where a relu's input is so near 0 that its sign depends on it.
+TOLERANCES = 1e-3, 3e-2
 _warned = weakref.WeakSet()  # functions that are known to run as they are written
 
 
@@ -415,19 +417,17 @@ def _verify(graph, result, variables, transposed, with_gradients):
              for array, mark in zip(variables, transposed)]
     with autograd.record() if with_gradients else contextlib.nullcontext():
         results = [graph(given), result]
-    pairs = [results]
+    pairs = [(*results, TOLERANCES[0])]
     if with_gradients:
         kept = [variable.grad.copy() for variable in variables]
         autograd.backward(results)
-        pairs += [(new.grad.T if mark else new.grad, variable.grad.copy())
+        pairs += [(new.grad.T if mark else new.grad, variable.grad.copy(), TOLERANCES[1])
                   for new, variable, mark in zip(given, variables, transposed)]
         for variable, grad in zip(variables, kept):
             variable.grad[:] = grad
-    if not all(_is_close(found.asnumpy(), expected.asnumpy()) for found, expected in pairs):
-        raise _Untraceable("its graph computes something else, as with random numbers")
+    for found, expected, tolerance in pairs:
+        found, expected = found.asnumpy(), expected.asnumpy()
+        norm = np.linalg.norm(expected)
+        if np.isfinite(norm) and np.linalg.norm(found - expected) > tolerance * norm:
+            raise _Untraceable("its graph computes something else, as with random numbers")
     graph.is_verified = True
-
-
-def _is_close(found, expected):
-    scale = np.abs(expected).max(initial=0)
-    return not np.isfinite(scale) or np.abs(found - expected).max(initial=0) <= TOLERANCE * scale
