@@ -34,7 +34,7 @@ def mnist_dir():
 
 @pytest.fixture
 def few_glyphs(monkeypatch):
-    """656 training and 500 test glyphs in the place of the whole data set."""
+    """656 training and 500 test images in the place of the whole data set."""
     from small_run import SPLITS
 
     monkeypatch.setattr(glyphs, "load", lambda data_dir, progress: SPLITS)

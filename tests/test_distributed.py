@@ -36,11 +36,10 @@ def devices(number):
     return [mx.cpu(i) for i in range(number)]
 
 
-@pytest.mark.parametrize("num_devices", [1, 2, 3])
-@pytest.mark.parametrize("num_examples, batch_size", [
-    (640, 64),  # 20 steps in the two epochs
-    (521, 66),  # the last batch has 59 examples
-    (10, 4), (9, 2),  # fewer in a batch than there are devices
+@pytest.mark.parametrize("num_devices, num_examples, batch_size", [
+    (1, 640, 64), (2, 640, 64), (3, 640, 64),  # 20 steps in the two epochs
+    (3, 521, 66),  # the last batch has 59 examples
+    (3, 10, 4), (3, 9, 2),  # fewer in a batch than there are devices
 ])
 def test_several_devices_compute_what_one_does(num_devices, num_examples, batch_size):
     expected_records, expected = fit(num_examples, batch_size)

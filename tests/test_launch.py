@@ -368,6 +368,7 @@ def test_a_host_without_signs_of_life_ends_what_it_runs():
     assert time.monotonic() - begin > 1
 
 
+@pytest.mark.slow
 def test_a_part_that_does_not_end_at_a_signal_is_killed(jobs):
     # As a worker that waits in MXNet for others, where Python cannot handle a signal.
     shell = "trap '' TERM; echo started; while true; do sleep 0.1; done"

@@ -86,11 +86,13 @@ def shadowed(digit, random):
 
 
 @pytest.mark.parametrize("kind", [
-    drawn((0, 0, 0), (255, 255, 255)), drawn((30, 50, 170), (255, 255, 255), 0.25),
-    drawn((220, 220, 220), (30, 30, 30), 0.95), drawn((0, 0, 0), (255, 255, 255), side=40),
-    transparent, photographed, shadowed,
-], ids=["dark", "blue and small", "light and large", "few pixels", "transparent", "photographed",
-        "shadowed"])
+    pytest.param(drawn((0, 0, 0), (255, 255, 255)), id="dark"),
+    photographed, pytest.param(shadowed, marks=pytest.mark.slow),
+    pytest.param(transparent, marks=pytest.mark.slow),
+    pytest.param(drawn((30, 50, 170), (255, 255, 255), 0.25), id="small", marks=pytest.mark.slow),
+    pytest.param(drawn((220, 220, 220), (30, 30, 30), 0.95), id="large", marks=pytest.mark.slow),
+    pytest.param(drawn((0, 0, 0), (255, 255, 255), side=40), id="tiny", marks=pytest.mark.slow),
+])
 def test_pictures_are_classified_as_the_digits_they_were_made_of(
     tmp_path, test_data, network, kind
 ):
