@@ -304,26 +304,23 @@ def stubs(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("address", [False, True])
-def test_a_job_by_ssh(jobs, stubs, address):
+def test_a_job_by_ssh(jobs, stubs):
     arguments, environment = stubs
-    address = ["--address", f"127.0.0.1:{free_port()}"] if address else []
-    command = ["-n", 2, "-s", 2, *arguments, *address, "--", "python", "-c", SUM_UP]
+    command = ["-n", 2, "-s", 2, *arguments, "--", "python", "-c", SUM_UP]
     assert jobs.run(*command, **environment) == (0, "[21.0]\n", "")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("role", ["worker", "server"])
-def test_a_job_by_ssh_ends_with_a_process_that_dies(jobs, stubs, tmp_path, role):
+def test_a_job_by_ssh_ends_with_a_process_that_dies(jobs, stubs, tmp_path):
     arguments, environment = stubs
     path = tmp_path / "with 'a space.npz"
     job = jobs.start(*arguments, *training(2, 1, "--epochs", 10**5, "--save", path), **environment)
     wait_for(path.exists)
-    os.kill(_one(jobs, role, "small_run" if role == "worker" else "runtime.load"), signal.SIGKILL)
+    os.kill(_one(jobs, "worker", "small_run"), signal.SIGKILL)
     begin = time.monotonic()
     _, errors = job.communicate(timeout=60)
     assert time.monotonic() - begin < 15 and job.returncode == 128 + signal.SIGKILL
-    assert re.fullmatch(rf"error: {role} . on \S+ was killed by SIGKILL", errors.splitlines()[-1])
+    assert re.fullmatch(r"error: worker . on \S+ was killed by SIGKILL", errors.splitlines()[-1])
 
 
 def _one(jobs, role, word):
