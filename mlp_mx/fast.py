@@ -284,7 +284,7 @@ def _warn(function, reason):
     if not all(one in _warned for one in functions_of(function)):
         _warned.update(functions_of(function))
         warnings.warn(f"{name_of(function)} cannot be traced and runs as written, two to "
-                      f"three times as slow: {reason}", stacklevel=5)
+                      f"three times slower: {reason}", stacklevel=5)
 
 
 def _record(function, args, variables):

@@ -87,7 +87,7 @@ def test_an_elementwise_update_is_called_with_the_arrays_of_all_devices():
 
 
 def test_another_update_is_refused_on_several_devices_of_a_process():
-    with pytest.raises(InputError, match="mark it with fast.elementwise"):
+    with pytest.raises(InputError, match="mark yours with fast.elementwise"):
         fit(128, 64, distributed.Workers(devices(2), "device"), update=halve)
 
 

@@ -222,7 +222,7 @@ def test_workers_that_start_differently_are_refused(jobs):
     (["-n", "1", "--hosts", "x", "--address", "host:80", "--", "true"], "such as 192.168.0.1:"),
     (["-n", "1", "--hosts", "x", "--address", "127.0.0.1:0", "--", "true"], "from 1 to 65535"),
     (["-n", "1", "--python", "python3", "--", "true"], "--python is for --hosts"),
-    (["--", "true"], "how many workers? give --num-workers"),
+    (["--", "true"], "expected --num-workers N"),
 ])
 def test_bad_input_is_one_line(monkeypatch, capsys, arguments, message):
     monkeypatch.setenv("PATH", "")

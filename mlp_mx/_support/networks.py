@@ -23,8 +23,8 @@ def checked(net, params):
         If `params` is not a list of weights and biases in pairs.
     """
     if callable(params):
-        raise InputError("expected a list of parameters and then, if need be, net=…; found a "
-                         f"function, {getattr(params, '__name__', params)}, as the parameters")
+        raise InputError("expected a list of parameters, and a network of your own as net=…; "
+                         f"found a function, {getattr(params, '__name__', params)}")
     if not isinstance(params, (list, tuple)) or not params or len(params) % 2 or not all(
             hasattr(param, "asnumpy") for param in params):
         found = f"{len(params)} of them" if isinstance(params, (list, tuple)) else repr(params)

@@ -70,7 +70,7 @@ def _import_onnx():
         import onnx.numpy_helper
     except ImportError as error:
         raise Error(
-            f"ONNX cannot be imported ({error}); run: pip install 'mlp_mx[onnx]'"
+            f"ONNX cannot be imported ({error}); run: pip install onnx"
         ) from error
     return onnx
 

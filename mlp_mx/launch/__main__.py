@@ -38,7 +38,7 @@ def _parser():
     )
     add = parser.add_argument
     add("-n", "--num-workers", type=cli.integer(1, 1000), metavar="N",
-        help="processes that run the command; by mpirun or srun, all that are left")
+        help="processes that run the command (default with mpirun or srun: all that are left)")
     add("-s", "--num-servers", type=cli.integer(1, 1000), default=1, metavar="N",
         help="processes that sum gradients")
     add("--hosts", type=cli.path, metavar="FILE", help="machines to use by ssh, one per line")
@@ -60,7 +60,7 @@ def main(argv=None):
     if args.python and not args.hosts:
         raise InputError("--python is for --hosts")
     if not args.num_workers and not size:
-        raise InputError("how many workers? give --num-workers")
+        raise InputError("expected --num-workers N, found no number of workers")
     num_workers = args.num_workers or size - 1 - args.num_servers
     if num_workers < 1 or size not in (0, 1 + args.num_servers + num_workers):
         raise InputError(f"expected a process for the scheduler, {args.num_servers} for servers "

@@ -36,7 +36,7 @@ def _parser():
 
     add("--ctx", "device: auto, cpu, gpu or gpu:N; several, such as gpu:0,gpu:1, share each batch",
         default="auto", metavar="NAME")
-    add("--dataset", "MNIST, or glyphs, digits drawn from fonts; auto is MNIST if it can be had",
+    add("--dataset", "mnist; glyphs, digits drawn from fonts; auto, MNIST or, without it, glyphs",
         choices=data.DATASETS)
     add("--data-dir", "folder for the data set", type=cli.path, metavar="DIR")
     add("--epochs", "passes over the training data", type=cli.integer(1, MAX_EPOCHS), metavar="N")
@@ -50,8 +50,8 @@ def _parser():
         type=cli.integer(0, 2**32 - 1), metavar="N")
     add("--save", "file for the model, .npz or .params, saved after every epoch", type=cli.path,
         metavar="PATH")
-    add("--resume", "saved model to go on from, and to save to unless --save is given; settings "
-        "that are not given are those of its run", type=cli.path, metavar="PATH")
+    add("--resume", "saved model to continue, and to save to unless --save is given; its settings "
+        "apply where no option is given", type=cli.path, metavar="PATH")
     add("--log", "file to append one JSON line per epoch to", type=cli.path, metavar="PATH")
     add("--plot", "file for the learning curves, .png, .svg or .pdf", type=cli.path,
         metavar="PATH")

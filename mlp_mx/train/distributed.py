@@ -45,8 +45,8 @@ class Workers(contextlib.AbstractContextManager):
         if not self._kvstore:
             return fast.Replica(function, params, self.contexts[0], update)
         if len(self.contexts) > 1 and not getattr(update, "is_elementwise", False):
-            raise InputError("the update would be called with the arrays of all devices at once; "
-                             "train on one, or mark it with fast.elementwise if that is right")
+            raise InputError("several devices need an elementwise update; mark yours with "
+                             "fast.elementwise if it is one, or train on one device")
         return _Replicas(function, params, update, self)
 
     def share(self, batches):
