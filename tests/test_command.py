@@ -84,7 +84,8 @@ def training(tmp_path):
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        process.stdout.readline()
+        for _ in range(2):  # what is trained on what, and an epoch
+            process.stdout.readline()
         yield process
         process.kill()
 
