@@ -1,6 +1,7 @@
 """What the tests share: where MNIST is, and a process of its own for what is set at start-up."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -8,6 +9,11 @@ import pytest
 
 from mlp_mx import InputError, runtime
 from mlp_mx.data import glyphs, mnist
+
+
+# Shells start background jobs with SIGINT ignored, and nohup does so with SIGHUP; tests send both.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_runtest_setup(item):

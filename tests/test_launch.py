@@ -348,19 +348,20 @@ def test_a_missing_folder_ends_a_job_by_ssh(monkeypatch):
     assert ended.returncode and not ended.stdout and "no such folder" in ended.stderr
 
 
-def part(rank_name, *command, **environment):
+def part(rank_name, *command, start=launch.START, **environment):
     """A process that runs worker 0 of a job, as one that ssh or srun has started."""
     arguments = ["-n", "1", "--address", "127.0.0.1:9100", "--", *command]
     code = ("from mlp_mx import launch; from mlp_mx.launch.__main__ import main; "
-            f"launch.SILENCE = 1; main({arguments})")
+            f"launch.START = {start}; main({arguments})")
     return subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, **environment, rank_name: "2"},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_host_without_signs_of_life_ends_what_it_runs():
+@pytest.mark.parametrize("starter", [launch.SSH_RANK, "PMIX_RANK"])
+def test_a_part_that_cannot_reach_the_scheduler_ends(starter):
     begin = time.monotonic()
-    with part(launch.SSH_RANK, "sleep", "100") as host:
+    with part(starter, "sleep", "100", start=1) as host:
         assert host.wait(timeout=60) == 128 + signal.SIGTERM
     assert time.monotonic() - begin > 1
 

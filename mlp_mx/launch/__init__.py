@@ -31,7 +31,8 @@ SSH = [
 ]
 POLL = 0.1  # seconds between two looks at the processes
 GRACE = 3  # seconds that a process has to end, before it is killed
-SILENCE = 20  # seconds without a sign of life from the launcher
+START = 60  # seconds until the scheduler can be reached,
+SILENCE = 20  # and without it later, after which a part of a job ends
 KILLED = {128 + number: f"was killed by {number.name}" for number in signal.Signals}
 
 
@@ -87,10 +88,7 @@ class Process:
         self.popen = _start(command, env=environment, stdin=stdin, stderr=self._said)
 
     def check(self):
-        """Give a host a sign of life, and raise an `Error` if the process has failed."""
-        if self.popen.stdin:
-            with contextlib.suppress(BrokenPipeError):  # it has ended
-                os.write(self.popen.stdin.fileno(), b".")
+        """Raise an `Error` if the process has failed."""
         if self.popen.poll():
             if self._said:
                 self._said.seek(0)
@@ -112,7 +110,7 @@ def run(job, hosts, python):
             processes.append(Process(job, rank, hosts, python))
             stack.callback(_end, processes[rank].popen, 0)
         workers = processes[1 + job.num_servers:]
-        # The first worker is ended before the others, which it needs to finish its batch.
+        # The first worker ends before the others, which it needs to finish its batch.
         stack.callback(_end, workers[0].popen, GRACE)
         while any(worker.popen.returncode is None for worker in workers):
             signals.check()
@@ -134,8 +132,8 @@ def _line(job, rank, host, python):
 def become(job, rank):
     """Run a part of a job for this process, which ssh, mpirun or srun has started, and exit.
 
-    By ssh, the launcher gives signs of life on standard input. If that ends, or is silent for a
-    while, as when a cable is unplugged, so does the part.
+    The part ends if the scheduler is out of reach for a while, as when a cable is unplugged; by
+    ssh, also if the launcher, at the other end of standard input, has ended.
     """
     role, _, command, variables = job.part(rank)
     if role == "scheduler":
@@ -144,14 +142,17 @@ def become(job, rank):
     os.environ.update(variables, DMLC_NODE_HOST=own_address(job.address[0]))
     stdin = [sys.stdin] if SSH_RANK in os.environ else []
     with signals.deferred():
-        popen, heard = _start(command, stdin=subprocess.DEVNULL), time.monotonic()
+        popen = _start(command, stdin=subprocess.DEVNULL)
+        look, deadline = 0, time.monotonic() + START
         with contextlib.suppress(signals.Stopped):  # the part says so itself
-            while popen.poll() is None and not (stdin and time.monotonic() > heard + SILENCE):
+            while popen.poll() is None and not select.select(stdin, [], [], POLL)[0]:
                 signals.check()
-                if select.select(stdin, [], [], POLL)[0]:
-                    if not os.read(sys.stdin.fileno(), 4096):
-                        break
-                    heard = time.monotonic()
+                if time.monotonic() > look:
+                    with contextlib.suppress(OSError), socket.create_connection(job.address, 1):
+                        look, deadline = time.monotonic() + 2, time.monotonic() + SILENCE
+                if time.monotonic() > deadline:
+                    print("error: the scheduler cannot be reached", file=sys.stderr)
+                    break
         sys.exit(_end(popen, GRACE))
 
 
