@@ -96,6 +96,23 @@ def test_misclassified_takes_a_saved_model(example, loaders, monkeypatch, tmp_pa
     assert "Epoch" not in printed and (tmp_path / "mistakes.png").exists()
 
 
+@pytest.mark.slow
+def test_own_digit_reads_the_three_that_it_draws(training, tmp_path):
+    printed = training("own_digit.py")
+    assert "\nmodel prediction is: 3\n" in printed and "own_digit.png" in printed
+    height, width, _ = matplotlib.image.imread(tmp_path / "own_digit.png").shape
+    assert width > 3 * height  # four steps
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--image", "absent.png"], "absent.png: cannot be read: No such file or directory"),
+    (["--dataset", "cats"], "argument --dataset: invalid choice: 'cats'.*"),
+])
+def test_own_digit_refuses_in_one_line(example, arguments, message):
+    code, _, errors = example("own_digit.py", *arguments)
+    assert code == 2 and re.fullmatch(f"error: {message}\n", errors)
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["--model", "absent.npz"], "absent.npz cannot be read: No such file or directory"),
     (["--model", "linear.npz"], r"linear.npz: expected a network with 784 inputs and two hidden "

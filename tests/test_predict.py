@@ -2,9 +2,7 @@
 
 import io
 import json
-import pathlib
 import re
-import runpy
 
 import numpy as np
 import pytest
@@ -13,8 +11,6 @@ from PIL import Image
 from mlp_mx import checkpoint, data, model, predict, train
 from mlp_mx.predict import __main__ as predict_command
 from mlp_mx.predict import images
-
-EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "own_digit.py"
 
 
 @pytest.fixture(scope="module")
@@ -235,15 +231,3 @@ def test_bad_models_get_one_line_and_exit_code_2(capsys, tmp_path):
         assert predict_command.main([str(path), "a.png"]) == 2
         printed, errors = capsys.readouterr()
         assert printed == "" and errors.count("\n") == 1 and complaint in errors
-
-
-def test_example_own_digit_predicts_and_draws(capsys, monkeypatch, tmp_path, network, mnist):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", [str(EXAMPLE), "--epochs", "1"])
-    monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "agg")
-    monkeypatch.setattr(model, "init_params", lambda **_: checkpoint.load(network)[0])
-    monkeypatch.setattr(data, "load", lambda *_, **__: (mnist[1], mnist[1]))  # fewer examples
-    runpy.run_path(str(EXAMPLE))
-    assert re.search(r"^model prediction is: 3$", capsys.readouterr().out, re.MULTILINE)
-    width, height = Image.open(tmp_path / "own_digit.png").size
-    assert width > 3 * height  # four steps
