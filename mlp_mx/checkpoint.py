@@ -27,6 +27,7 @@ __all__ = ["CheckpointError", "check_path", "load", "names", "save"]
 
 MAX_BYTES = 2 << 30  # of one file; 16 384 hidden units, the most that can be trained, take half
 MAX_ARRAYS = 1000  # in one file
+COUNT = "num_arrays"  # in the metadata: damage to an archive's directory can hide some
 DIGEST_MARK = b"mlp_mx-sha256:"  # in a .params file, followed by the SHA-256 of what precedes it
 DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}  # of MXNet's numbers
 
@@ -55,7 +56,8 @@ def save(path, params, **metadata):
         weights and biases of layers that fit together.
     """
     arrays = dict(zip(names(len(params)), (param.asnumpy() for param in params)))
-    metadata = json.dumps({"mlp_mx": __version__, "mxnet": mx.__version__, **metadata})
+    metadata = json.dumps({
+        "mlp_mx": __version__, "mxnet": mx.__version__, COUNT: len(params), **metadata})
     problem = _find_problem(arrays)
     if problem:
         raise CheckpointError(f"{path} is not written: {problem}")
@@ -119,9 +121,11 @@ def load(path, ctx=None):
                 raise CheckpointError(f"expected at most {MAX_BYTES} bytes")
             arrays, metadata = read(file)
         metadata = json.loads(metadata)
+        if not isinstance(metadata, dict):
+            raise CheckpointError("its metadata is not a JSON object")
         problem = _find_problem(arrays)
-        if problem or not isinstance(metadata, dict):
-            raise CheckpointError(problem or "its metadata is not a JSON object")
+        if problem or metadata.pop(COUNT, len(arrays)) != len(arrays):
+            raise CheckpointError(problem or f"it lacks arrays, it has {', '.join(arrays)}")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # decoding a damaged file can raise anything
