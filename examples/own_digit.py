@@ -1,4 +1,4 @@
-"""What becomes of a picture of your own digit on its way to the network, step by step.
+"""Shows, step by step, how a picture of your own digit becomes the network's input.
 
 Trains briefly first. Without a picture, one is drawn. Shows the steps in a window or, where there
 is none, saves them as own_digit.png in the current folder.

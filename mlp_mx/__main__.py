@@ -25,7 +25,10 @@ def main(argv=None):
         epilog=f"commands (--help describes each):\n{commands}",
     )
     parser.add_argument("--version", action="version", version=f"mlp_mx {__version__}")
-    parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in COMMANDS:
+        parser.error(f"run python -m mlp_mx.{words[0]}, with a dot")
+    parser.parse_args(words)
     parser.print_help()
 
 

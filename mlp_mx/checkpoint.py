@@ -169,6 +169,9 @@ def _write_npz(file, arrays, metadata):
 
 
 def _read_npz(file):
+    if not zipfile.is_zipfile(file):
+        raise CheckpointError("this is not an .npz archive")
+    file.seek(0)
     with np.load(file) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist()):
             raise CheckpointError("its members are compressed")  # to who knows what size
@@ -188,13 +191,12 @@ def _write_params(file, arrays, metadata):
 
 def _read_params(file):
     content, mark, digest = file.read().rpartition(DIGEST_MARK)
+    if mark and hashlib.sha256(content).digest() != digest:
+        raise CheckpointError("its SHA-256 is wrong")
+    arrays = _named(*_parse_params(io.BytesIO(content if mark else digest)))
     if not mark:
-        content = digest
         warnings.warn(f"{file.name} has no SHA-256: damage to its numbers cannot be detected",
                       stacklevel=3)
-    elif hashlib.sha256(content).digest() != digest:
-        raise CheckpointError("its SHA-256 is wrong")
-    arrays = _named(*_parse_params(io.BytesIO(content)))
     metadata = arrays.pop("metadata", np.frombuffer(b"{}", np.uint8))
     return arrays, metadata.tobytes().decode()
 
@@ -206,7 +208,10 @@ def _parse_params(file):
     """
 
     def take(layout):
-        return struct.unpack(f"<{layout}", file.read(struct.calcsize(f"<{layout}")))
+        content = file.read(struct.calcsize(f"<{layout}"))
+        if len(content) < struct.calcsize(f"<{layout}"):
+            raise CheckpointError("it ends too early")
+        return struct.unpack(f"<{layout}", content)
 
     magic, _, count = take("QQQ")
     if magic != 0x112:

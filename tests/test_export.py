@@ -109,6 +109,6 @@ def test_main_says_what_is_wrong(tmp_path, capsys, source, output, complaint):
 
 def test_to_onnx_without_onnx_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(Error, match="run: pip install onnx$") as error:
+    with pytest.raises(Error, match="run: pip install '.\\[onnx\\]'$") as error:
         export.to_onnx(model.init_params(num_hidden=2))
     assert error.value.exit_code == 1

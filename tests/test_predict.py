@@ -197,7 +197,7 @@ def test_main_takes_the_data_set_of_the_model(
         assert predict_command.main([path]) == 0
         assert predict_command.main([path, *files]) == 0
         assert capsys.readouterr().err.count("it may misread handwriting") == 1
-        assert predict_command.main([path, "absent.png"]) == 1
+        assert predict_command.main([path, "absent.png"]) == 2
         assert capsys.readouterr().err == "error: absent.png: cannot be read: " \
                                           "No such file or directory\n"
     assert predict_command.main([network, "--dataset", "glyphs"]) == 0

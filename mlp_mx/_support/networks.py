@@ -27,11 +27,14 @@ def checked(net, params):
                          f"found a function, {getattr(params, '__name__', params)}")
     if not isinstance(params, (list, tuple)) or not params or len(params) % 2 or not all(
             hasattr(param, "asnumpy") for param in params):
-        found = f"{len(params)} of them" if isinstance(params, (list, tuple)) else repr(params)
+        found = type(params).__name__
+        if isinstance(params, (list, tuple)):
+            others = [type(one).__name__ for one in params if not hasattr(one, "asnumpy")]
+            found = f"a list with {others[0]}" if others else f"{len(params)} of them"
         raise InputError("expected parameters [W1, b1, W2, b2, …], NDArrays in pairs, found "
                          f"{found}")
     if not callable(net):
-        raise InputError(f"expected a function net(X, params), found {net!r}")
+        raise InputError(f"expected a function net(X, params), found {type(net).__name__}")
     return net if _num_arguments(net) != 1 else functools.wraps(net)(lambda X, params: net(X))
 
 
@@ -57,6 +60,8 @@ def computed(function, *args):
     """
     try:
         return function(*args)
+    except InputError:  # which says all
+        raise
     except FAILURES as error:
         arrays = [array for arg in args for array in (arg if isinstance(arg, list) else [arg])]
         shapes = ", ".join(str(array.shape) for array in arrays)

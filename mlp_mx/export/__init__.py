@@ -70,7 +70,8 @@ def _import_onnx():
         import onnx.numpy_helper
     except ImportError as error:
         raise Error(
-            f"ONNX cannot be imported ({error}); run: pip install onnx"
+            f"ONNX cannot be imported ({error}); in the project's folder, run: "
+            "pip install '.[onnx]'"
         ) from error
     return onnx
 

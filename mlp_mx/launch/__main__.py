@@ -33,12 +33,12 @@ def _parser():
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx.launch",
         description="Run a command as the workers of a job, with servers and a scheduler: on this "
-        "machine, on others by ssh, or in the processes that mpirun or srun has started. These "
-        "have no authentication: use a private network.",
+        "machine, on others by ssh, or in the processes that mpirun or srun has started. The "
+        "processes have no authentication: use a private network.",
     )
     add = parser.add_argument
     add("-n", "--num-workers", type=cli.integer(1, 1000), metavar="N",
-        help="processes that run the command (default with mpirun or srun: all that are left)")
+        help="processes that run the command (default with mpirun or srun: all the rest)")
     add("-s", "--num-servers", type=cli.integer(1, 1000), default=1, metavar="N",
         help="processes that sum gradients")
     add("--hosts", type=cli.path, metavar="FILE", help="machines to use by ssh, one per line")

@@ -20,8 +20,8 @@ PICTURE_SIDE = 600  # pixels of a user's picture that are kept for the figure
 def _parser():
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx.predict",
-        description="Say which digits are in pictures or, as the chapter ends, in random test "
-        "images. Exit code 1: some of the pictures could not be used.",
+        description="Read digits from pictures or, without any, from random test images, as at the "
+        "end of the chapter. Exit code 2: no picture could be used; 1: some could not.",
     )
     add = parser.add_argument
     add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
@@ -37,7 +37,7 @@ def _parser():
     add("--data-dir", type=cli.path, metavar="DIR", help="folder for the data set")
     add("--json", action="store_true", help="print one line of JSON per digit")
     add("--plot", type=cli.path, metavar="PATH", help="file to draw the predictions to, .png, .svg "
-        "or .pdf; each picture is drawn beside the network's input made from it")
+        "or .pdf; each picture appears beside the 28 x 28 input made from it")
     return parser
 
 
@@ -130,7 +130,7 @@ def _predict_pictures(args, params, dataset):
         drawn.append((picture[::step, ::step].copy(), digit, caption))  # and not the whole picture
     if drawn and args.plot is not None:
         mlp_mx.plot.save(mlp_mx.plot.inputs(*zip(*drawn)), args.plot)
-    return 0 if len(drawn) == len(args.image) else 1
+    return 0 if len(drawn) == len(args.image) else 1 if drawn else 2
 
 
 @cli.command

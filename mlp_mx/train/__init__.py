@@ -5,7 +5,7 @@ import time
 from typing import NamedTuple
 
 from .. import InputError, fast, model
-from .._support.networks import checked
+from .._support.networks import checked, computed
 from .._support.progress import steps
 from ..runtime.lazy import autograd, nd
 from .distributed import Workers
@@ -69,17 +69,9 @@ def evaluate_accuracy(data_iterator, params, net=model.net, workers=None):
 
 def summed_loss(X, label, params, net, loss):
     """The losses of a batch's examples, summed: shape (1,). So its gradients are sums, too."""
-    output = net(X, params)
+    output = computed(net, X, params)
     label_one_hot = nd.one_hot(label, output.shape[1])
     return nd.sum(loss(output, label_one_hot))
-
-
-def _check_labels(label, num_outputs):
-    """Raise an `InputError` for a label that no output is for: `one_hot` would ignore it."""
-    highest = int(label.max().asscalar())
-    if highest >= num_outputs:
-        raise InputError(f"expected labels below {num_outputs}, the network's number of outputs, "
-                         f"found {highest}")
 
 
 def train_epoch(
@@ -104,8 +96,7 @@ def train_epoch(
     workers = workers or Workers([params[0].context])
     if hasattr(train_data, "set_epoch"):
         train_data.set_epoch(epoch)
-        _check_labels(train_data.label, num_outputs=params[-1].size)
-    cumulative_loss = CumulativeLoss(epoch)
+    cumulative_loss = CumulativeLoss(epoch, num_outputs=params[-1].size)
     batch_loss = functools.partial(summed_loss, net=net, loss=loss)
     with workers.replica(batch_loss, params, update) as replica:  # batch_loss, executed fast
         for X, label in steps(train_data, progress, desc=f"epoch {epoch}", unit="batch"):
@@ -114,7 +105,7 @@ def train_epoch(
             output.backward()
             replica.sum_gradients()
             update(replica.params, learning_rate)
-            cumulative_loss.add(output, len(label))
+            cumulative_loss.add(output, label)
     mean_loss = cumulative_loss.mean(workers)
     check_finite(params, epoch)
     return mean_loss

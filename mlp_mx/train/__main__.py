@@ -50,8 +50,8 @@ def _parser():
         type=cli.integer(0, 2**32 - 1), metavar="N")
     add("--save", "file for the model, .npz or .params, saved after every epoch", type=cli.path,
         metavar="PATH")
-    add("--resume", "saved model to continue, and to save to unless --save is given; its settings "
-        "apply where no option is given", type=cli.path, metavar="PATH")
+    add("--resume", "saved model to continue from, and to overwrite unless --save is given; its "
+        "settings replace the defaults", type=cli.path, metavar="PATH")
     add("--log", "file to append one JSON line per epoch to", type=cli.path, metavar="PATH")
     add("--plot", "file for the learning curves, .png, .svg or .pdf", type=cli.path,
         metavar="PATH")
@@ -159,7 +159,7 @@ def _run(args, devices, workers):
           flush=True)
     recorder.begin(params, settings, history)
     if len(history) == args.epochs:
-        print(f"all {args.epochs} epochs are done; a larger --epochs goes on")
+        print(f"all {args.epochs} epochs are done; give a larger --epochs to go on")
     records = fit(params, train_data, test_data, args.epochs, args.learning_rate,
                   start_epoch=len(history), progress=is_first, workers=workers)
     with signals.deferred():

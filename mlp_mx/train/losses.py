@@ -20,15 +20,16 @@ class DivergenceError(Error, ArithmeticError):
 class CumulativeLoss:
     """The sum of the losses of an epoch's examples, in nats."""
 
-    def __init__(self, epoch):
-        self._epoch = epoch
+    def __init__(self, epoch, num_outputs):
+        self._epoch, self._num_outputs = epoch, num_outputs
         self._sum, self._num_batches, self._num_examples = 0.0, 0, 0
-        self._unread = []
+        self._unread, self._labels = [], []
 
-    def add(self, loss, num_examples):
-        """Add the summed loss of a batch, an NDArray of shape (1,)."""
-        self._num_examples += num_examples
+    def add(self, loss, label):
+        """Add the summed loss of a batch, an NDArray of shape (1,), and look at its labels."""
+        self._num_examples += len(label)
         self._unread.append(loss)
+        self._labels.append(label)
         if len(self._unread) == BATCHES_PER_READ:
             self._read()
 
@@ -40,13 +41,20 @@ class CumulativeLoss:
         return workers.total(self._sum)[0] / self._num_examples
 
     def _read(self):
-        for loss in nd.concat(*self._unread, dim=0).asnumpy() if self._unread else ():
+        if not self._unread:
+            return
+        label = nd.concat(*self._labels, dim=0).asnumpy()
+        wrong = label[~np.isin(label, np.arange(self._num_outputs))]
+        if wrong.size:  # `one_hot` would make it a row of zeros, and its loss 0
+            raise InputError(f"expected labels from 0 to {self._num_outputs - 1}, one for each of "
+                             f"the network's outputs, found {wrong[0]:g}")
+        for loss in nd.concat(*self._unread, dim=0).asnumpy():
             if not np.isfinite(loss):
                 raise DivergenceError(f"the loss is not finite in epoch {self._epoch}, batch "
                                       f"{self._num_batches}: {ADVICE}")
             self._sum += float(loss)
             self._num_batches += 1
-        self._unread = []
+        self._unread, self._labels = [], []
 
 
 def check_finite(params, epoch):
