@@ -151,6 +151,13 @@ def test_rounding_in_a_large_network_does_not_keep_it_from_being_traced():
             fast._compiled.cache_clear()
 
 
+@pytest.mark.parametrize("factor", [np.nan, 1.01])
+def test_a_graph_that_computes_something_else_is_refused(factor):
+    X = nd.ones((2, 3))
+    with pytest.raises(fast._Untraceable, match="computes something else"):
+        fast._verify(lambda given: factor * given[0], X, [X], [False], with_gradients=False)
+
+
 def test_add_scaled_adds_in_place():
     random = np.random.RandomState(5)
     a, b = random.normal(size=(2, 30, 40)).astype(np.float32)
