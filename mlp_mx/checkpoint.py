@@ -57,7 +57,7 @@ def save(path, params, **metadata):
     """
     arrays = dict(zip(names(len(params)), (param.asnumpy() for param in params)))
     metadata = json.dumps({
-        "mlp_mx": __version__, "mxnet": mx.__version__, COUNT: len(params), **metadata})
+        "mlp_mx": __version__, "mxnet": mx.__version__, **metadata, COUNT: len(params)})
     problem = _find_problem(arrays)
     if problem:
         raise CheckpointError(f"{path} is not written: {problem}")
@@ -208,8 +208,9 @@ def _parse_params(file):
     """
 
     def take(layout):
-        content = file.read(struct.calcsize(f"<{layout}"))
-        if len(content) < struct.calcsize(f"<{layout}"):
+        size = struct.calcsize(f"<{layout}")
+        content = file.read(size)
+        if len(content) < size:
             raise CheckpointError("it ends too early")
         return struct.unpack(f"<{layout}", content)
 
