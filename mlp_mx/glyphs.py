@@ -29,12 +29,12 @@ def contact_sheet(images, labels):
 def main(argv=None):
     """Draw the sheet."""
     args = _parser().parse_args(argv)
-    from ._support.drawing import import_matplotlib  # here, because --help needs none of this
-    from ._support.files import check_writable, whole_file
+    from . import plot  # here, because --help needs none of this
+    from ._support.files import check_suffix, whole_file
     from .data import glyphs
 
-    check_writable(args.sheet, ".png")
-    import_matplotlib()
+    check_suffix(args.sheet, ".png")
+    plot.check_path(args.sheet)
     from matplotlib.image import imsave
 
     train, _ = glyphs.load(args.data_dir, progress=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlp_mx import checkpoint, model
 from mlp_mx import glyphs as glyphs_command
-from mlp_mx.data import glyphs, mnist
+from mlp_mx.data import mnist
 
 LINES = int(os.environ.get("MLP_MX_COMMAND_LINES", 200))
 COMMANDS = {
@@ -22,7 +22,6 @@ COMMANDS = {
        for name in ("train", "predict", "export", "launch", "runtime")},
 }
 NETWORK = model.init_params(num_hidden=4, seed=0)
-SPLITS = glyphs.generate("train", 400), glyphs.generate("test", 400)
 # Of files that are there: folder, folder.npz, text.txt, damaged.npz, good.npz.
 BAD_FILES = {
     "save": ["folder", "text.txt", "absent/model.npz", "folder.npz", "model.npz/model.npz"],
@@ -41,7 +40,7 @@ GOOD = {"model": "good.npz", "out": "out.onnx", "command": "true", "num_workers"
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, few_glyphs):
     """A current folder to stumble over, and a small data set."""
     monkeypatch.chdir(tmp_path)
     for name in ("folder", "folder.npz"):
@@ -49,7 +48,6 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text("text\n")
     (tmp_path / "damaged.npz").write_bytes(b"PK\3\4damaged")
     checkpoint.save("good.npz", NETWORK, dataset="glyphs")
-    monkeypatch.setattr(glyphs, "load", lambda data_dir, progress: SPLITS)
     return tmp_path
 
 
