@@ -79,14 +79,7 @@ def path(text):
 
 
 def check_different(args, *options):
-    """Raise an `InputError` if two options name the same file.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-    *options : str
-        As the user knows them: ``"--plot"``, or ``"IMAGE"`` for a positional argument.
-    """
+    """Raise an `InputError` if two options, as the user writes them, name the same file."""
     names = {}
     for option in options:
         value = getattr(args, option.strip("-").replace("-", "_").lower())

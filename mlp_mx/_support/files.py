@@ -17,23 +17,10 @@ class WriteError(Error):
 
 @contextlib.contextmanager
 def whole_file(path):
-    """Open a file for writing that replaces `path` only once it is complete on the disk.
+    """Open a binary file that replaces `path` only once it is complete on the disk.
 
-    If writing ends early, by an error or by a kill, `path` keeps its previous content.
-
-    Parameters
-    ----------
-    path : path-like
-        In an existing folder. Links are followed; the permissions of an existing file are kept.
-
-    Yields
-    ------
-    binary file
-
-    Raises
-    ------
-    WriteError
-        If the path is not a regular file, or cannot be written to.
+    If writing ends early, by an error or by a kill, `path` keeps its previous content. Links are
+    followed, and the permissions of an existing file are kept. Every failure is a `WriteError`.
     """
     try:
         with _replacement(os.path.realpath(path)) as file:
@@ -60,14 +47,7 @@ def _replacement(path):
 
 
 def check_writable(path, *suffixes):
-    """Raise an `InputError` if `whole_file` could not write to `path`; change nothing.
-
-    Parameters
-    ----------
-    path : path-like
-    *suffixes : str
-        Allowed suffixes of the file name; by default any.
-    """
+    """Raise an `InputError` if `path` has another suffix or cannot be written; change nothing."""
     if suffixes:
         check_suffix(path, *suffixes)
     try:
@@ -105,16 +85,7 @@ def _check_regular(path, mode):
 
 
 def open_regular(path):
-    """Open a regular file for reading: not a pipe or a device, which might never end.
-
-    Returns
-    -------
-    binary file
-
-    Raises
-    ------
-    OSError
-    """
+    """Open a file for reading; a pipe or a device, which might never end, is an `OSError`."""
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
     try:
         _check_regular(path, os.fstat(file.fileno()).st_mode)

@@ -12,15 +12,10 @@ FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)
 
 
 def checked(net, params):
-    """Return a network as a function of X and params, after a look at both.
+    """Return a network as a function of X and params; an `InputError` if either is something else.
 
     The chapter's own ``net(X)``, which finds its parameters among the globals, will do, too: they
     must be the arrays in `params`.
-
-    Raises
-    ------
-    InputError
-        If `params` is not a list of weights and biases in pairs.
     """
     if callable(params):
         raise InputError("expected a list of parameters, and a network of your own as net=…; "
@@ -51,13 +46,7 @@ def _num_arguments(function):
 
 
 def computed(function, *args):
-    """Return ``function(*args)``; the arguments are NDArrays and lists of NDArrays.
-
-    Raises
-    ------
-    InputError
-        If the function does not fit them.
-    """
+    """Return ``function(*args)``, of NDArrays and lists of them; `InputError` if they don't fit."""
     try:
         return function(*args)
     except InputError:  # which says all

@@ -8,15 +8,7 @@ __all__ = ["bar", "steps"]
 
 
 def bar(iterable=None, show=True, **options):
-    """A progress bar on standard error, removed at its end: if wanted, and if that is a terminal.
-
-    Parameters
-    ----------
-    iterable : iterable, optional
-    show : bool, default True
-    **options
-        For `tqdm.tqdm`.
-    """
+    """A `tqdm.tqdm` on standard error, if wanted and if that is a terminal; removed at its end."""
     import tqdm  # here, because --help does not need it
 
     disable = None if show and sys.stderr else True  # None: unless the stream is a terminal
@@ -24,13 +16,7 @@ def bar(iterable=None, show=True, **options):
 
 
 def steps(iterable, show=True, **options):
-    """Yield the items of an iterable under a `bar`; a signal is deferred to the next item.
-
-    Raises
-    ------
-    mlp_mx._support.signals.Stopped
-        Between two items, if a signal has been received.
-    """
+    """Yield the items of an iterable under a `bar`; a signal raises `Stopped` between two."""
     with signals.deferred():
         for item in bar(iterable, show, **options):
             signals.check()

@@ -21,14 +21,7 @@ _state = types.SimpleNamespace(received=None, deferrals=0)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal has ended the work between two steps, so that nothing is left half done.
-
-    Parameters
-    ----------
-    signum : signal.Signals
-    message : str, optional
-        What to tell the user, such as where the model was saved.
-    """
+    """A signal has ended the work between two steps; the message may say what was saved."""
 
     def __init__(self, signum, message=""):
         super().__init__(message)
@@ -59,10 +52,7 @@ def deferred():
 def handled():
     """Handle the signals, except those that the parent process wants ignored.
 
-    Raises
-    ------
-    Stopped
-        For every KeyboardInterrupt, and at the end if a signal is still deferred.
+    Every KeyboardInterrupt, and at the end a signal that is still deferred, becomes a `Stopped`.
     """
     _state.received, hook, previous = None, sys.unraisablehook, {}
     if threading.current_thread() is threading.main_thread():

@@ -53,13 +53,7 @@ def folder(data_dir=None):
 
 
 def status(path):
-    """Verify the four files in a folder.
-
-    Returns
-    -------
-    dict of str to str
-        For each name in `FILES`: "verified", "missing", "wrong SHA-256", or "unreadable (why)".
-    """
+    """Whether each of `FILES` in a folder is "verified", "missing" or what is wrong with it: a dict."""
     return {name: _file_status(path / name, digest) for name, digest in FILES.items()}
 
 

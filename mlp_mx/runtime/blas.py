@@ -7,13 +7,7 @@ __all__ = ["blas_in_use", "blas_kernel", "cpu_features"]
 
 
 def cpu_features(cpuinfo="/proc/cpuinfo"):
-    """The CPU's feature flags, as Linux on x86 names them; an empty set elsewhere.
-
-    Returns
-    -------
-    frozenset of str
-        For example ``{"avx2", "fma", …}``.
-    """
+    """The CPU's feature flags as Linux on x86 names them, such as "avx2"; none elsewhere."""
     try:
         with open(cpuinfo, encoding="ascii", errors="replace") as lines:
             return frozenset(next(line for line in lines if line.startswith("flags")).split()[2:])

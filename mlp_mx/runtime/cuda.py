@@ -37,18 +37,13 @@ class Card(NamedTuple):
 
 
 def load_libraries():
-    """Load the CUDA libraries that pip has installed, where the dynamic linker does not look.
-
-    Returns
-    -------
-    list of str
-        Their paths.
-    """
+    """Load the CUDA libraries that pip has installed, unknown to the linker; return their paths."""
+    folders = [folder for path in sys.path
+               for folder in glob.glob(os.path.join(glob.escape(path), "nvidia", "*", "lib"))]
     found = []
     for name in LIBRARIES:
-        folders = (os.path.join(glob.escape(folder), "nvidia", "*", "lib") for folder in sys.path)
-        paths = [path for folder in folders for path in glob.glob(os.path.join(folder, name))]
-        found += paths[:1]
+        paths = [os.path.join(folder, name) for folder in folders]
+        found += [path for path in paths if os.path.exists(path)][:1]
     for path in found:
         ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
     return found

@@ -13,24 +13,10 @@ __all__ = ["Recorder", "append", "read"]
 
 
 class Recorder:
-    """Saves, logs and draws a run; a full disk does not end it.
+    """Saves the model, logs one JSON line per epoch, and draws the learning curves of a run.
 
-    Parameters
-    ----------
-    save, log, plot : path-like, optional
-        Files for the model, for one JSON line per epoch, and for the learning curves.
-
-    Raises
-    ------
-    InputError
-        If one of them cannot be written, or `log` is another kind of file.
-
-    Attributes
-    ----------
-    history : list of dict
-        The records of all epochs so far.
-    saved : str or None
-        Where the model of the last whole epoch is.
+    A file that cannot be written is an `InputError` at the beginning; later it is only a warning,
+    until `finish`. `history` has the records of all epochs, `saved` says where the model is.
     """
 
     def __init__(self, save=None, log=None, plot=None):
@@ -41,34 +27,20 @@ class Recorder:
         _check(save, log, plot)
 
     def begin(self, params, settings, history=()):
-        """Name what to record: parameters that training changes, settings, and earlier epochs.
-
-        Parameters
-        ----------
-        params : list of NDArray
-        settings : dict
-        history : sequence of dict
-            The records of the epochs before.
-        """
+        """Name what to record: parameters that training changes, settings, and earlier epochs."""
         self._params, self._settings, self.history = params, settings, list(history)
         if history:
             self._attempt(self._save_path, self._save)
 
     def epoch(self, record):
-        """Log and save an epoch, given its record, a dict; what fails is only a warning."""
+        """Log and save an epoch, given its record, a dict."""
         self.history.append(record)
         self._attempt(self._log_path, lambda: append(
             self._log_path, {**self._settings, **record}))
         self._attempt(self._save_path, self._save)
 
     def finish(self):
-        """Draw the learning curves.
-
-        Raises
-        ------
-        Error
-            If something could not be written where it should be.
-        """
+        """Draw the curves; raise an `Error` if something is not written where it should be."""
         if self.history:
             self._attempt(self._plot_path, self._draw)
         elif self._plot_path:
@@ -124,19 +96,7 @@ def _check(save, log, figure):
 
 
 def append(path, record):
-    """Add a line to a log, in one write.
-
-    Parameters
-    ----------
-    path : path-like
-    record : dict
-        Anything that JSON can hold.
-
-    Raises
-    ------
-    mlp_mx._support.files.WriteError
-        If it cannot be written, as on a full disk.
-    """
+    """Add a record, a dict, to a log in one write; a `WriteError` if that fails."""
     line = json.dumps(record).encode() + b"\n"
     try:
         with open(path, "ab+", buffering=0) as file:
