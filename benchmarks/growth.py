@@ -1,6 +1,6 @@
 """How the time of an epoch grows: with the images, the hidden units, and the batch size.
 
-MNIST's training images are cut or repeated; what is not varied is the chapter's. This package and
+MNIST's training images are cut or repeated; other settings are the chapter's. This package and
 PyTorch (with its DataLoader) run in processes of their own and take turns.
 
     python benchmarks/growth.py

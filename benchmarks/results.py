@@ -13,7 +13,7 @@ import tempfile
 import numpy as np
 
 from mlp_mx import data
-from mlp_mx.train import log
+from mlp_mx.train import record
 
 ROWS = (  # options of python -m mlp_mx.train, beside --dataset and --seed
     "",  # the chapter's settings
@@ -34,7 +34,7 @@ def run(dataset, options, seed):
              "--log", path, *options.split()],
             check=True, stdout=subprocess.DEVNULL,
         )
-        records = log.read(path)
+        records = record.read(path)
     return records[-1]["test_accuracy"], sum(record["seconds"] for record in records)
 
 

@@ -12,6 +12,7 @@ from collections import defaultdict
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from mlp_mx import InputError, plot
 from mlp_mx._support import cli
@@ -73,8 +74,12 @@ def draw(groups):
     for axes, name in zip(panels, ("training loss (nats per example)", "test accuracy")):
         axes.set_title(name, loc="left", fontsize="medium")
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_yscale("log")
+    panels[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panels[0].yaxis.set_major_formatter("{x:g}")
+    panels[0].minorticks_off()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -85,7 +90,7 @@ def main(argv=None):
     parser = cli.ArgumentParser(description=__doc__, formatter_class=cli.RawHelp)
     parser.add_argument("logs", nargs="+", help="files written by mlp_mx.train --log")
     parser.add_argument("--out", metavar="PATH", default="comparison.png",
-                        help="picture to write, .png, .svg or .pdf (comparison.png)")
+                        help="picture to write, .png, .svg or .pdf (default: comparison.png)")
     args = parser.parse_args(argv)
     plot.check_path(args.out)
     groups = by_setting(read_runs(args.logs))
@@ -94,7 +99,7 @@ def main(argv=None):
         print(f"{label}: test accuracy {np.mean(accuracies):.4f} after epoch {max(runs[0])}, "
               f"{len(runs)} seed{'s' * (len(runs) > 1)}")
     plot.save(draw(groups), args.out)
-    print("drawn:", args.out)
+    print("saved:", args.out)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def about(metadata):
         return "Training data set: unknown."
     text = f"Trained on {DATASETS[dataset]}"
     if isinstance(accuracy, float) and 0 <= accuracy <= 1:
-        text += f"; test accuracy {100 * accuracy:.2f} %"
+        text += f"; test accuracy {100 * accuracy:.2f}%"
     return f"{text}." if dataset == "MNIST" else f"{text}. It may misread handwriting."
 
 
@@ -75,7 +75,7 @@ def main(argv=None):
     text = page(params, metadata).encode()
     with whole_file(args.out) as file:
         file.write(text)
-    print(f"{args.out}: {len(text) / 1e6:.1f} MB; open it in any browser")
+    print(f"{args.out}: {len(text) / 1e6:.1f} MB, for any browser")
     if not args.no_open:
         webbrowser.open(pathlib.Path(os.path.realpath(args.out)).as_uri())
 

@@ -1,4 +1,4 @@
-"""What the model gets wrong: which digits it confuses, and its most confident mistakes.
+"""Show what the model gets wrong: which digits it confuses, and its most confident mistakes.
 
 Trains a model first, or loads one saved by `python -m mlp_mx.train --save`. Draws confusion.png and
 mistakes.png.
@@ -24,7 +24,7 @@ def main(argv=None):
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
     parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
-    parser.add_argument("--data-dir", type=cli.path, help="folder of the data set")
+    parser.add_argument("--data-dir", type=cli.path, help="folder for the data set")
     parser.add_argument("--model", type=cli.path, help="saved model, instead of training one")
     parser.add_argument("--out", type=cli.path, default=".", help="folder for the two pictures")
     args = parser.parse_args(argv)
@@ -46,14 +46,15 @@ def main(argv=None):
     probabilities = model.softmax(model.net(test_data.data, params)).asnumpy()
     predictions = probabilities.argmax(axis=1)
     labels = test_data.label.asnumpy().astype(int)
-    print(f"{(labels != predictions).sum()} of {len(labels)} test digits are wrong; most often:")
+    wrong = (labels != predictions).sum()
+    print(f"{wrong} of {len(labels)} test digits are misclassified; most often:")
     for (truth, prediction), times in top_confusions(labels, predictions):
-        print(f"  {truth} is taken for {prediction}: {times} times")
+        print(f"  {truth} predicted as {prediction}: {times} times")
 
     images = test_data.data.asnumpy()[..., 0]
     plot.save(plot.confusion_matrix(labels, predictions), paths[0])
     plot.save(plot.mistakes(images, labels, predictions, probabilities), paths[1])
-    print("drawn:", ", ".join(paths))
+    print("saved:", ", ".join(paths))
 
 
 if __name__ == "__main__":

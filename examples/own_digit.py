@@ -1,8 +1,8 @@
-"""Shows, step by step, how a picture of your own digit becomes the network's input.
+"""Show, step by step, how a picture of your own digit becomes the network's input.
 
 Trains briefly first. Without a picture, one is drawn. Shows the steps in a window or, where there
 is none, saves them as own_digit.png in the current folder.
-Runs from anywhere: python examples/own_digit.py --image photo.jpg --epochs 3
+Run: python examples/own_digit.py --image photo.jpg --epochs 3
 """
 
 import sys
@@ -47,7 +47,7 @@ def main(argv=None):
     parser.add_argument("--image", type=cli.path,
                         help="picture of one digit, dark on light or light on dark")
     parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
-    parser.add_argument("--data-dir", type=cli.path, help="folder of the data set")
+    parser.add_argument("--data-dir", type=cli.path, help="folder for the data set")
     args = parser.parse_args(argv)
 
     picture = images.read(args.image) if args.image else blue_three()
@@ -67,7 +67,7 @@ def main(argv=None):
         plt.show()
     else:
         figure.savefig("own_digit.png")
-        print("no window here; the steps are in own_digit.png")
+        print("no display; the steps are saved in own_digit.png")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The chapter's ending: ten random test digits, and what the model takes them for.
+"""The chapter's ending: ten random test digits, and the model's predictions.
 
 Trains briefly first. Shows the digits in a window or, where there is none, saves them as digits.png
-in the current folder. Runs from anywhere: python examples/predict_digits.py --epochs 3
+in the current folder. Run: python examples/predict_digits.py --epochs 3
 """
 
 import sys
@@ -21,7 +21,7 @@ def show(strip):
         plt.show()
     else:
         plt.savefig("digits.png", bbox_inches="tight")
-        print("no window here; the digits are in digits.png")
+        print("no display; the digits are saved in digits.png")
 
 
 @cli.command
@@ -30,7 +30,7 @@ def main(argv=None):
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
     parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
-    parser.add_argument("--data-dir", type=cli.path, help="folder of the data set")
+    parser.add_argument("--data-dir", type=cli.path, help="folder for the data set")
     args = parser.parse_args(argv)
 
     ctx = runtime.context("auto")

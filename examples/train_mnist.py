@@ -1,6 +1,6 @@
 """The chapter's model and training loop, from top to bottom. Change `relu` or `net`, and run it.
 
-Runs from anywhere: python examples/train_mnist.py --epochs 3
+Run: python examples/train_mnist.py --epochs 3
 """
 
 import sys
@@ -36,7 +36,7 @@ def main(argv=None):
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=cli.integer(1, 1000), default=10)
     parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
-    parser.add_argument("--data-dir", type=cli.path, help="folder of the data set")
+    parser.add_argument("--data-dir", type=cli.path, help="folder for the data set")
     args = parser.parse_args(argv)
 
     ctx = runtime.context("auto")

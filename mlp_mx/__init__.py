@@ -7,10 +7,10 @@ In its order:
 module          what is in it
 ==============  ===============================================================================
 ``runtime``     MXNet 1.9.1 on today's machines; ``context("auto")``
-``data``        ``transform`` and the gluon DataLoaders; MNIST, and the glyphs that stand in
+``data``        ``transform`` and the gluon DataLoaders; MNIST, or the glyphs that replace it
 ``model``       ``init_params``, ``relu``, ``softmax``, the losses, ``net``, ``predict``
 ``train``       ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``
-``fast``        executes the functions it is given as graphs, to make them fast
+``fast``        runs your functions as graphs, to make them fast
 ``checkpoint``  ``save`` and ``load``
 ``predict``     predictions for your own pictures and for test digits
 ``plot``        arrays in, figures out
@@ -40,11 +40,11 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted([*globals(), *_SUBMODULES])
+    return sorted({"Error", "InputError", "__version__", *_SUBMODULES})
 
 
 class Error(Exception):
-    """Something that the user can mend; the message is one line that says how.
+    """Something that the user can fix; the message is one line that says how.
 
     A command prints the message without a traceback and ends with `exit_code`.
     """

@@ -10,8 +10,8 @@ COMMANDS = {
     "predict": "read digits from pictures, or from the test set",
     "export": "write a saved network as an ONNX file",
     "launch": "train in several processes, on one machine or many",
-    "glyphs": "draw the built-in data set of digits from fonts",
-    "runtime": "report what is installed on this machine",
+    "glyphs": "draw a sheet of glyphs, digits drawn from fonts",
+    "runtime": "report what this machine has, what is wrong, and how to fix it",
 }
 
 

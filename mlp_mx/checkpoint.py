@@ -60,7 +60,7 @@ def save(path, params, **metadata):
         "mlp_mx": __version__, "mxnet": mx.__version__, **metadata, COUNT: len(params)})
     problem = _find_problem(arrays)
     if problem:
-        raise CheckpointError(f"{path} is not written: {problem}")
+        raise CheckpointError(f"{path} was not written: {problem}")
     with _one_error():
         write, _ = FORMATS[check_suffix(path, *FORMATS)]
         with whole_file(path) as file:
@@ -125,12 +125,12 @@ def load(path, ctx=None):
             raise CheckpointError("its metadata is not a JSON object")
         problem = _find_problem(arrays)
         if problem or metadata.pop(COUNT, len(arrays)) != len(arrays):
-            raise CheckpointError(problem or f"it lacks arrays, it has {', '.join(arrays)}")
+            raise CheckpointError(problem or f"arrays are missing; found {', '.join(arrays)}")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # decoding a damaged file can raise anything
         reason = " ".join(str(error).split())  # names in the file may contain line breaks
-        raise CheckpointError(f"{path} is damaged, or not of a network like the chapter's: "
+        raise CheckpointError(f"{path} is damaged, or not a network like the chapter's: "
                               f"{reason}; use another copy or another file") from error
     params = [nd.array(arrays[name], ctx or mx.cpu()) for name in names(len(arrays))]
     for param in params:
@@ -192,7 +192,7 @@ def _write_params(file, arrays, metadata):
 def _read_params(file):
     content, mark, digest = file.read().rpartition(DIGEST_MARK)
     if mark and hashlib.sha256(content).digest() != digest:
-        raise CheckpointError("its SHA-256 is wrong")
+        raise CheckpointError("its SHA-256 does not match")
     arrays = _named(*_parse_params(io.BytesIO(content if mark else digest)))
     if not mark:
         warnings.warn(f"{file.name} has no SHA-256: damage to its numbers cannot be detected",
@@ -216,7 +216,7 @@ def _parse_params(file):
 
     magic, _, count = take("QQQ")
     if magic != 0x112:
-        raise CheckpointError("this is not the beginning of such a file")
+        raise CheckpointError("it does not begin like a .params file")
     if count > MAX_ARRAYS:  # each takes more memory than the few bytes that it may have there
         raise CheckpointError(f"expected at most {MAX_ARRAYS} arrays, found {count}")
     arrays = []
@@ -257,8 +257,8 @@ def _from_gluon(arrays):
         layers.setdefault((words, numbers), {})[kind] = array.T
     if (len({words for words, _ in layers}) != 1 or 2 * len(layers) != len(arrays)
             or any(set(layer) != {"weight", "bias"} for layer in layers.values())):
-        raise CheckpointError("expected W1, b1, W2, b2, …, or weights and biases of layers that "
-                              f"differ in their numbers, found {', '.join(arrays) or 'none'}")
+        raise CheckpointError("expected W1, b1, W2, b2, …, or weights and biases of numbered "
+                              f"layers, found {', '.join(arrays) or 'none'}")
     ordered = [layers[key][kind] for key in sorted(layers) for kind in ("weight", "bias")]
     return dict(zip(names(len(ordered)), ordered))
 

@@ -13,7 +13,7 @@ def _parser():
     parser.add_argument("sheet", type=cli.path, metavar="PICTURE", nargs="?", default="glyphs.png",
                         help="PNG file to write, with 20 training images of each digit")
     parser.add_argument("--data-dir", type=cli.path, metavar="DIR",
-                        help="folder of the data set")
+                        help="folder for the data set")
     return parser
 
 

@@ -21,7 +21,7 @@ def init_params(
     Parameters
     ----------
     num_inputs, num_hidden, num_outputs : int, default 784, 256, 10
-        Sizes of the layers; both hidden layers have the same.
+        Sizes of the layers; both hidden layers have the same size.
     weight_scale : float, default 0.01
         Standard deviation.
     seed : int, optional
@@ -63,7 +63,7 @@ def softmax(y_linear):
     """Turn each row of logits into probabilities.
 
     The chapter subtracts the maximum of the whole batch before it takes the exponential. Each
-    row's own gives the same probabilities, and does not lose a row far below another to 0 / 0.
+    row's own maximum gives the same probabilities, and never 0 / 0.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the defaults that say something."""
 
     def _get_help_string(self, action):
-        if action.default is None or action.default is False:
+        if action.default in (None, False, []):
             return action.help
         return super()._get_help_string(action)
 
@@ -153,5 +153,5 @@ def _report(error):
         is_read = not isinstance(error, BrokenPipeError)  # else the reader stopped, as `head` does
         return f"error: {_one_line(error)}" if is_read else None, 1
     if _is_lack_of_memory(error):
-        return "error: there is not enough memory for this on the device", 1
+        return "error: not enough memory on the device", 1
     raise error

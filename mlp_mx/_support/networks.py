@@ -14,19 +14,19 @@ FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)
 def checked(net, params):
     """Return a network as a function of X and params; an `InputError` if either is something else.
 
-    The chapter's own ``net(X)``, which finds its parameters among the globals, will do, too: they
+    The chapter's own ``net(X)``, which finds its parameters among the globals, works, too: they
     must be the arrays in `params`.
     """
     if callable(params):
-        raise InputError("expected a list of parameters, and a network of your own as net=…; "
-                         f"found a function, {getattr(params, '__name__', params)}")
+        raise InputError("expected a list of parameters, found the function "
+                         f"{getattr(params, '__name__', params)}; pass your own network as net=…")
     if not isinstance(params, (list, tuple)) or not params or len(params) % 2 or not all(
             hasattr(param, "asnumpy") for param in params):
         found = type(params).__name__
         if isinstance(params, (list, tuple)):
             others = [type(one).__name__ for one in params if not hasattr(one, "asnumpy")]
-            found = f"a list with {others[0]}" if others else f"{len(params)} of them"
-        raise InputError("expected parameters [W1, b1, W2, b2, …], NDArrays in pairs, found "
+            found = f"a list with {others[0]}" if others else f"{len(params)} arrays"
+        raise InputError("expected parameters [W1, b1, W2, b2, …], pairs of NDArrays, found "
                          f"{found}")
     if not callable(net):
         raise InputError(f"expected a function net(X, params), found {type(net).__name__}")

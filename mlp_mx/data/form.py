@@ -18,7 +18,7 @@ def centred(digits):
     Returns
     -------
     ndarray, shape (n, 28, 28)
-        Of the same dtype. The little that may lie outside is cut off.
+        Of the same dtype. Whatever falls outside is cut off.
     """
     rows, columns = _places(digits.sum(axis=2)), _places(digits.sum(axis=1))
     images = np.zeros((len(digits), SIDE + 2 * BOX, SIDE + 2 * BOX), digits.dtype)

@@ -11,7 +11,7 @@ import zlib
 from .. import Error, InputError
 from .._support.progress import bar
 
-__all__ = ["DownloadError", "FILES", "MIRRORS", "fetch", "folder", "status"]
+__all__ = ["DownloadError", "FILES", "MIRRORS", "fetch", "folder", "mirrors", "status"]
 
 # SHA-256 of Y. LeCun's original files, which are also gluon's.
 FILES = {
@@ -97,10 +97,10 @@ def fetch(data_dir=None, progress=False):
     wanted = {name: state for name, state in status(path).items() if state != "verified"}
     for name, state in wanted.items():
         _check_replaceable(path / name, state)
-    mirrors = _mirrors() if wanted else ()
+    sources = mirrors() if wanted else ()
     for name, state in wanted.items():
         # Ask the mirror that delivered this file first for the next one.
-        mirrors = (_download(name, state, path, mirrors, progress), *mirrors)
+        sources = (_download(name, state, path, sources, progress), *sources)
     return path
 
 
@@ -115,8 +115,8 @@ def _check_replaceable(path, state):
             raise InputError(f"{path} is intact but not MNIST's ({state}); move it, or {CURE}")
 
 
-def _mirrors():
-    """The mirrors' base URLs, the user's own first."""
+def mirrors():
+    """The base URLs to try: `MIRRORS`, after ``$MLP_MX_MIRROR`` if that is set."""
     own = os.environ.get("MLP_MX_MIRROR")
     if not own:
         return MIRRORS
@@ -125,12 +125,12 @@ def _mirrors():
     return (own.rstrip("/") + "/", *MIRRORS)
 
 
-def _download(name, state, path, mirrors, progress):
+def _download(name, state, path, sources, progress):
     """Try the mirrors in turn; return the one that delivered the file."""
     import requests
 
     deadline, problems = time.monotonic() + SECONDS_TO_FAIL, {}
-    for mirror in mirrors * ATTEMPTS:
+    for mirror in sources * ATTEMPTS:
         try:
             _retrieve(mirror, name, path, progress)
             return mirror

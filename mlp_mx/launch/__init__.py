@@ -69,7 +69,7 @@ class Job(NamedTuple):
 class Process:
     """A process of a job: by ssh if there are hosts, on which this launcher then starts it.
 
-    What the first worker says is shown at once; what another says is shown if it fails.
+    The first worker's errors are shown at once; those of another process, if it fails.
     """
 
     def __init__(self, job, rank, hosts, python):

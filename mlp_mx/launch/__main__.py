@@ -32,21 +32,21 @@ def _address(text):
 def _parser():
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx.launch",
-        description="Run a command as the workers of a job, with servers and a scheduler: on this "
-        "machine, on others by ssh, or in the processes that mpirun or srun has started. The "
+        description="Run a command in several worker processes, with servers and a scheduler: on "
+        "this machine, on others by ssh, or in the processes that mpirun or srun has started. The "
         "processes have no authentication: use a private network.",
     )
     add = parser.add_argument
     add("-n", "--num-workers", type=cli.integer(1, 1000), metavar="N",
-        help="processes that run the command (default with mpirun or srun: all the rest)")
+        help="processes that run the command (default with mpirun or srun: all remaining ones)")
     add("-s", "--num-servers", type=cli.integer(1, 1000), default=1, metavar="N",
         help="processes that sum gradients")
     add("--hosts", type=cli.path, metavar="FILE", help="machines to use by ssh, one per line")
     add("--python", type=cli.path, metavar="PATH",
         help="Python on the hosts (default: the path of this one)")
-    add("--address", type=_address, metavar="IP:PORT", help="where the scheduler listens: this "
-        "machine with --hosts, the first process's with mpirun or srun")
-    add("command", nargs="+", metavar="COMMAND", help="after --: what to run")
+    add("--address", type=_address, metavar="IP:PORT", help="address that the scheduler listens "
+        "on: this machine's with --hosts, the first process's with mpirun or srun")
+    add("command", nargs="+", metavar="COMMAND", help="command to run, after --")
     return parser
 
 
@@ -56,15 +56,15 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     rank, size = _place()
     if args.hosts and rank is not None:
-        raise InputError("--hosts is not for mpirun or srun, which choose the machines")
+        raise InputError("--hosts cannot be used with mpirun or srun, which choose the machines")
     if args.python and not args.hosts:
-        raise InputError("--python is for --hosts")
+        raise InputError("--python requires --hosts")
     if not args.num_workers and not size:
-        raise InputError("expected --num-workers N, found no number of workers")
+        raise InputError("--num-workers N is required here")
     num_workers = args.num_workers or size - 1 - args.num_servers
     if num_workers < 1 or size not in (0, 1 + args.num_servers + num_workers):
-        raise InputError(f"expected a process for the scheduler, {args.num_servers} for servers "
-                         f"and {args.num_workers or '1 or more'} for workers, found {size}")
+        raise InputError(f"expected 1 process for the scheduler, {args.num_servers} for servers "
+                         f"and {args.num_workers or '1 or more'} for workers, found {size} in all")
     job = Job(args.command, num_workers, args.num_servers, args.address)
     if rank is not None:
         become(job._replace(address=args.address or _slurm_address()), rank)

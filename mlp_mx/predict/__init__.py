@@ -1,4 +1,4 @@
-"""Predictions: how likely the network takes each image for each digit."""
+"""The network's probability of each digit for each image."""
 
 from ..runtime.lazy import nd
 
@@ -6,7 +6,7 @@ __all__ = ["probabilities"]
 
 
 def probabilities(X, params):
-    """How likely the network takes each example for each class.
+    """The network's probability of each class for each example.
 
     Parameters
     ----------

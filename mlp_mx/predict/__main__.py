@@ -24,20 +24,21 @@ def _parser():
         "end of the chapter. Exit code 2: no picture could be used; 1: some could not.",
     )
     add = parser.add_argument
-    add("model", type=cli.path, metavar="MODEL", help="file of the network, .npz or .params")
-    add("image", type=cli.path, metavar="IMAGE", nargs="*", help="picture of one digit, dark on "
-        "light or light on dark; without any, random test digits are used")
+    add("model", type=cli.path, metavar="MODEL", help="saved network, .npz or .params")
+    add("image", type=cli.path, metavar="IMAGE", nargs="*", default=[],
+        help="picture of one digit, dark on light or light on dark; without any, random test "
+        "digits are used")
     add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
     add("--samples", type=cli.integer(1, 10000), metavar="N",
         help=f"number of test digits (default: {SAMPLES})")
     add("--seed", type=cli.integer(0, 2**32 - 1), metavar="N",
-        help=f"seed of the choice of test digits (default: {SEED})")
+        help=f"seed for choosing the test digits (default: {SEED})")
     add("--dataset", choices=data.DATASETS,
         help="data set of the test digits (default: the one that the model was trained on)")
     add("--data-dir", type=cli.path, metavar="DIR", help="folder for the data set")
     add("--json", action="store_true", help="print one line of JSON per digit")
-    add("--plot", type=cli.path, metavar="PATH", help="file to draw the predictions to, .png, .svg "
-        "or .pdf; each picture appears beside the 28 x 28 input made from it")
+    add("--plot", type=cli.path, metavar="PATH", help="file for a figure of the predictions, .png, "
+        ".svg or .pdf; each picture appears beside the 28 x 28 input made from it")
     return parser
 
 
@@ -45,8 +46,8 @@ def _check(args):
     """Refuse options that make no sense together, and a figure that cannot be written."""
     for option in ("samples", "seed", "dataset", "data_dir"):
         if args.image and getattr(args, option) is not None:
-            raise InputError(f"--{option.replace('_', '-')} is for test digits; leave it out, or "
-                             "the pictures")
+            raise InputError(f"--{option.replace('_', '-')} applies to test digits only; omit "
+                             "it, or the pictures")
     if args.plot is not None:
         cli.check_different(args, "--plot", "IMAGE")
         mlp_mx.plot.check_path(args.plot)
@@ -89,8 +90,8 @@ def _predict_test_digits(args, params, dataset):
         for index, label, result in zip(order.tolist(), labels.tolist(), results):
             print(json.dumps({"dataset": test_data.name, "index": index, "label": label, **result}))
     else:
-        print(f"{test_data.name}: {len(labels)} of {test_data.num_examples} test digits; training "
-              f"data set: {dataset or 'unknown'}")
+        print(f"{len(labels)} of {test_data.num_examples} {test_data.name} test digits; model "
+              f"trained on: {dataset or 'unknown'}")
         print("model predictions are:", *digits)
         print("true labels :         ", *labels)
     if args.plot is not None:
@@ -118,8 +119,8 @@ def _predict_pictures(args, params, dataset):
                 print(json.dumps({"file": path, "error": message}), flush=True)
             continue
         if dataset != "MNIST" and not drawn:
-            warnings.warn(f"the training data set of {args.model} is {dataset or 'unknown'}, not "
-                          "MNIST; it may misread handwriting", stacklevel=3)
+            warnings.warn(f"{args.model} was not trained on MNIST (training data set: "
+                          f"{dataset or 'unknown'}) and may misread handwriting", stacklevel=3)
         result = _result(probabilities(digit[None] / 255, params)[0])
         print(json.dumps({"file": path, "dataset": dataset, **result}) if args.json else
               f"{_printable(path):<{width}}  {result['digit']}  {result['probability']:.4f}  "

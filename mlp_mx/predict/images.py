@@ -27,8 +27,8 @@ SOLID = 6.2  # pixels of 20: no stroke of a digit is as wide
 UNEVEN = 2.2  # times the width of the strokes: no square this large fits in one
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
 NOISE = 8  # times the noise: a digit stands out by more
-BLANK = ("expected one digit that stands out from its background, found a blank picture; write it "
-         "larger or darker")
+BLANK = ("expected one digit that stands out from its background, found a blank picture; make the "
+         "digit larger or bolder")
 SEVERAL = "expected one digit, found several things; crop the picture to one"
 
 
@@ -195,7 +195,7 @@ def _paper(image):
     frame = _frame(image.shape, 16)
     values, edge_terms = image[frame], terms[frame]
     surface = np.median(values)
-    for _ in range(20):  # reweighted least squares: what differs much hardly counts
+    for _ in range(20):  # reweighted least squares: outliers hardly count
         weight = 1 / np.hypot(values - surface, 16)
         factors = np.linalg.lstsq(edge_terms * weight[:, None], values * weight, rcond=None)[0]
         surface = edge_terms @ factors
@@ -205,7 +205,7 @@ def _paper(image):
 def _filled(image, beyond):
     """Remove what stands out of its surroundings and is no wider than a stroke can be.
 
-    The picture goes on outside with what `beyond` has along its edges.
+    Outside the picture, the edge values of `beyond` are repeated.
     """
     radius = max(image.shape) * 3 // 20
     size = 2 * radius + 1
@@ -308,8 +308,8 @@ def _one_digit(mask):
     if np.delete(areas, largest).max(initial=0) > 0.2 * areas[largest] or _side_by_side(mask):
         raise ImageError(SEVERAL)
     if np.count_nonzero(mask.any(axis=0)) > 3 * np.count_nonzero(mask.any(axis=1)):
-        raise ImageError("expected one digit, found something more than 3 times as wide as high; "
-                         "crop the picture to one")  # in MNIST, twice
+        raise ImageError("expected one digit, found something more than 3 times as wide as it is "
+                         "high; crop the picture to one")  # in MNIST, twice
     return mask
 
 

@@ -125,7 +125,7 @@ def contexts(names):
     Raises
     ------
     InputError
-        If `context` does not take a name, or if a device comes twice.
+        If `context` does not take a name, or if a device appears twice.
     """
     devices = [context(name) for name in names.split(",")]
     twice = [str(device) for device in devices if devices.count(device) > 1]

@@ -41,7 +41,8 @@ def _describe_mxnet():
     wheel = "GPU" if mx.runtime.Features().is_enabled("CUDA") else "CPU"
     return {
         "MXNet": f"{mx.__version__}, {wheel} wheel",
-        "devices": f"cpu(0), GPUs: {', '.join(map(str, gpus)) or why_not}",
+        "devices": "cpu(0), " + (
+            ", ".join(f"gpu({number})" for number in gpus) or f"no GPU: {why_not}"),
         "BLAS": blas.blas_in_use(mx),
     }
 
@@ -58,7 +59,8 @@ def _describe_data():
 
 def _parser():
     return cli.ArgumentParser(
-        prog="python -m mlp_mx.runtime", description="Print what a bug report needs.")
+        prog="python -m mlp_mx.runtime", description="Report "
+        "what this machine has, what is wrong, and how to fix it.")
 
 
 @cli.command

@@ -15,7 +15,7 @@ from . import cuda
 
 __all__ = ["INSTALL_GPU", "INSTALL_PACKAGE", "check_environment", "explain", "pip", "version"]
 
-# MXNet's metadata ask for NumPy 1, so pip must not look at them; the other packages that MXNet
+# MXNet's metadata requires NumPy 1, so pip must not look at them; the other packages that MXNet
 # needs are in this package's metadata.
 INSTALL = "pip install --no-deps mxnet==1.9.1"
 INSTALL_PACKAGE = "pip install ."

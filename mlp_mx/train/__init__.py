@@ -90,7 +90,7 @@ def train_epoch(
     Returns
     -------
     float
-        Mean loss of the epoch's examples, in nats.
+        Mean loss per example during the epoch, in nats.
     """
     net = checked(net, params)
     workers = workers or Workers([params[0].context])
@@ -139,28 +139,29 @@ def fit(
     train_data, test_data : iterable of (data, label)
         Batches as `mlp_mx.data.load` describes them.
     epochs : int, default 10
-        The number of the epoch to stop before.
+        In total, those before `start_epoch` included.
     learning_rate : float, default 0.001
         Small, because a batch's losses are summed and not averaged.
     net : callable, default `mlp_mx.model.net`
         ``net(X, params)`` returns logits; X is float32, shape (batch, num_inputs). The chapter's
-        ``net(X)``, with `params` among its globals, will do, too.
+        ``net(X)``, with `params` among its globals, works, too.
     loss : callable, default `mlp_mx.model.softmax_cross_entropy`
-        ``loss(yhat_linear, y)`` returns a loss for each example, y one-hot.
+        ``loss(yhat_linear, y)`` returns a loss for each example, or their sum; y is
+        one-hot.
     update : callable, default `SGD`
         ``update(params, lr)`` changes parameters in place, given their gradients.
     start_epoch : int, default 0
-        The number of the first epoch: with the parameters of a run after as many epochs, the end is
-        the same to the last bit.
+        Epochs already done. From the parameters after them, training ends bit for bit as if it had
+        not been interrupted.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
     workers : mlp_mx.train.distributed.Workers, optional
-        Those to share the work with; by default nobody.
+        Those to share the work with; by default none.
 
     Yields
     ------
     Epoch
-        After each epoch. The next one is not begun before it is asked for.
+        After each epoch. The next epoch starts when the next record is requested.
 
     Raises
     ------

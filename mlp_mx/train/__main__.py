@@ -36,8 +36,8 @@ def _parser():
 
     add("--ctx", "device: auto, cpu, gpu or gpu:N; several, such as gpu:0,gpu:1, share each batch",
         default="auto", metavar="NAME")
-    add("--dataset", "mnist; glyphs, digits drawn from fonts; auto, MNIST or, without it, glyphs",
-        choices=data.DATASETS)
+    add("--dataset", "mnist; glyphs (digits drawn from fonts); or auto (MNIST if available, else "
+        "glyphs)", choices=data.DATASETS)
     add("--data-dir", "folder for the data set", type=cli.path, metavar="DIR")
     add("--epochs", "passes over the training data", type=cli.integer(1, MAX_EPOCHS), metavar="N")
     add("--batch-size", "examples per step", type=cli.integer(1, 10**6), metavar="N")
@@ -46,7 +46,7 @@ def _parser():
         metavar="N")
     add("--weight-scale", "standard deviation of the initial parameters", type=cli.number(0, 1e6),
         metavar="X")
-    add("--seed", "seed of the initial parameters and of the order of the examples",
+    add("--seed", "seed for the initial parameters and the order of the examples",
         type=cli.integer(0, 2**32 - 1), metavar="N")
     add("--save", "file for the model, .npz or .params, saved after every epoch", type=cli.path,
         metavar="PATH")
@@ -138,7 +138,7 @@ def _summary(record, name):
     """The run's result in one line, beside the published one where that can be compared."""
     line = f"{name} test accuracy after epoch {record['epoch']}: {record['test_accuracy']:.4f}"
     if name != "MNIST":
-        return f"{line} (not MNIST; no published accuracy compares with it)"
+        return f"{line} (not MNIST: no published accuracy to compare)"
     epoch = min(record["epoch"], len(published.RUNS[0]) - 1)
     accuracies = " and ".join(f"{run[epoch][2]:.4f}" for run in published.RUNS)
     return f"{line} (published for the chapter's settings: {accuracies})"
@@ -155,11 +155,11 @@ def _run(args, devices, workers):
     workers.check_consistent((settings, history), params)
     print(f"{train_data.name}: {train_data.num_examples} training and {test_data.num_examples} "
           f"test examples, on {', '.join(map(str, devices))}"
-          + (f" of each of {workers.num_workers} workers" if workers.num_workers > 1 else ""),
+          + (f", in each of {workers.num_workers} workers" if workers.num_workers > 1 else ""),
           flush=True)
     recorder.begin(params, settings, history)
     if len(history) == args.epochs:
-        print(f"all {args.epochs} epochs are done; give a larger --epochs to go on")
+        print(f"all {args.epochs} epochs are done; to continue, give a larger --epochs")
     records = fit(params, train_data, test_data, args.epochs, args.learning_rate,
                   start_epoch=len(history), progress=is_first, workers=workers)
     with signals.deferred():

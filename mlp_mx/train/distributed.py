@@ -1,6 +1,6 @@
 """One training on several devices, of one machine or of many: MXNet's kvstore sums the gradients.
 
-Each batch is cut into a part for each device. That computes the part's gradients on its own copy of
+Each batch is cut into a part for each device. Each computes its part's gradients on its own copy of
 the parameters, gets the sum over all devices, and takes the same step; so the copies stay alike.
 """
 
@@ -14,7 +14,7 @@ from ..runtime.lazy import mx, nd
 
 
 def join(contexts):
-    """The `Workers` of the job that `mlp_mx.launch` has started this process for, or it alone."""
+    """The `Workers` of the job that `mlp_mx.launch` has started, or just this process."""
     if os.environ.get("DMLC_ROLE") == "worker":
         return Workers(contexts, "dist_sync")
     return Workers(contexts, "device" if len(contexts) > 1 else None)

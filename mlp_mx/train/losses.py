@@ -10,7 +10,7 @@ __all__ = ["CumulativeLoss", "DivergenceError", "check_finite"]
 # Batches whose losses are read from the device at once. Reading each would make the Python thread
 # wait each time; reading none would let it run ahead of the device, and memory grow with that.
 BATCHES_PER_READ = 50
-ADVICE = "training diverged; try a smaller --learning-rate, --batch-size or --weight-scale"
+ADVICE = "training diverged; try a smaller learning rate, batch size or weight scale"
 
 
 class DivergenceError(Error, ArithmeticError):

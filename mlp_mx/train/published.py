@@ -6,7 +6,7 @@ commits f9c53e5 (2018-06-21) and 0ef5948 (2017-12-13): MNIST, the chapter's sett
 
 __all__ = ["RUNS"]
 
-# For each run, one (loss, train accuracy, test accuracy) an epoch; the loss is in nats an example.
+# For each run, (loss, train accuracy, test accuracy) per epoch; loss in nats per example.
 RUNS = (
     (
         (1.25152, 0.87512, 0.8787),

@@ -44,7 +44,7 @@ class Recorder:
         if self.history:
             self._attempt(self._plot_path, self._draw)
         elif self._plot_path:
-            warnings.warn(f"{self._plot_path} is not drawn: no epoch was completed")
+            warnings.warn(f"{self._plot_path} was not drawn: no epoch was completed")
         if self._problems:
             raise Error("; ".join(self._problems.values()))
 
@@ -136,5 +136,5 @@ def _parsed(line, path):
         record = None
     if not isinstance(record, dict) and line[:2] not in (b"{", b'{"'):
         raise InputError(f"{path} is not a log of this package: expected one JSON object per line, "
-                         f"found {line[:40]!r}; use another file")
+                         f"found {line[:40].decode(errors='replace')!r}; use another file")
     return record
