@@ -98,7 +98,7 @@ NOT_FINITE = np.full(5, np.nan, "f4")
     ({"extra": np.zeros(1)}, "expected .* found"),
     ({"metadata": "[]"}, "not a JSON object"),
     ({"metadata": "{"}, "Expecting property name"),
-    ({"metadata": '{"num_arrays": 8}'}, "lacks arrays"),
+    ({"metadata": '{"num_arrays": 8}'}, "arrays are missing"),
     ({"b1": np.array(["pickled"], object)}, "Object arrays"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_load_refuses_what_is_no_network(tmp_path, changes, complaint):

@@ -53,13 +53,13 @@ def example(capsys, monkeypatch, tmp_path):
 def test_page_is_one_small_file_that_refers_to_no_other(example, tmp_path):
     checkpoint.save("model.npz", model.init_params(seed=0), dataset="MNIST", test_accuracy=0.9754)
     assert example("model.npz", "--no-open", "--out", "page.html") == (
-        0, "page.html: 1.1 MB; open it in any browser\n", "")
+        0, "page.html: 1.1 MB, for any browser\n", "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.npz", "page.html"]
     text = (tmp_path / "page.html").read_text()
     assert len(text.encode()) < PAGE_LIMIT
     assert not re.search(r"https?:|\bsrc\s*=|\bimport\b|@import|url\(", text)
     assert re.findall(r'href="([^"]*)"', text) == ["data:,"]  # no icon
-    assert "Trained on MNIST; test accuracy 97.54 %." in text
+    assert "Trained on MNIST; test accuracy 97.54%." in text
 
 
 def test_draw_digit_opens_the_page(example, tmp_path, monkeypatch):
@@ -72,7 +72,7 @@ def test_draw_digit_opens_the_page(example, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("metadata, expected", [
     ({"dataset": "glyphs", "test_accuracy": 0.979}, "Trained on digits drawn from fonts; test "
-     "accuracy 97.90 %. It may misread handwriting."),
+     "accuracy 97.90%. It may misread handwriting."),
     ({"dataset": "MNIST"}, "Trained on MNIST."),
     ({"dataset": "MNIST", "test_accuracy": "<b>"}, "Trained on MNIST."),
     ({"dataset": ["<script>"], "test_accuracy": 0.5}, "Training data set: unknown."),
@@ -221,7 +221,7 @@ def test_drawing_is_seen_and_read_as_predict_does(page, trained, digit, strokes,
     W1, b1, W2, b2 = trained[0][:4]
     h1 = model.relu(nd.dot(nd.array(seen(page).reshape(1, 784) / 255), W1) + b1)
     h2 = model.relu(nd.dot(h1, W2) + b2)
-    counts = re.findall(r"(\d+) of 256 fire", page.find_element("id", "layers").text)
+    counts = re.findall(r"(\d+) of 256 active", page.find_element("id", "layers").text)
     assert len(counts) == 2
     for found, h in zip(counts, (h1, h2)):
         assert abs(int(found) - (h > 0).sum().asscalar()) <= 1  # one may be 0 but for rounding
@@ -241,7 +241,7 @@ def test_input_is_that_of_predict_for_strokes_of_any_kind(page):
 
 def test_what_predict_refuses_gets_no_digit(page):
     for strokes, first in (
-        ([[(50, 50), (51, 50)]], "No strokes yet"),
+        ([[(50, 50), (51, 50)]], "No clear strokes"),
         ([[(10, 50), (90, 50)]], "Wider than a digit"),
     ):
         page.find_element("id", "clear").click()

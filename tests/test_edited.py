@@ -146,7 +146,7 @@ CASES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*runs as written")
+@pytest.mark.filterwarnings("ignore:running .* as written")
 @pytest.mark.parametrize("case", CASES)
 def test_fit_trains_and_evaluates_what_it_is_given(case):
     net, widths, loss, make_update = CASES[case]
@@ -206,7 +206,7 @@ def test_the_books_net_finds_its_parameters_among_the_globals():
     assert (model.predict(X, params, net) == model.predict(X, params)).asnumpy().all()
 
 
-@pytest.mark.filterwarnings("ignore:.*runs as written")
+@pytest.mark.filterwarnings("ignore:running .* as written")
 def test_batches_of_one_size_that_cannot_be_traced_change_the_way_of_all():
     def net(X, params):
         return values_read(X, params) if len(X) == 5 else relus(X, params)
@@ -224,8 +224,8 @@ def test_batches_of_one_size_that_cannot_be_traced_change_the_way_of_all():
 
 
 @pytest.mark.parametrize("net, reason", [
-    (constant_made_inside, "an array that is neither an argument nor computed"),
-    (values_read, "reads an array's values"),
+    (constant_made_inside, "an array is neither an argument nor computed"),
+    (values_read, "an array's values are read"),
 ])
 def test_what_cannot_be_traced_is_said_once(net, reason):
     def own(X, params):
@@ -258,9 +258,9 @@ def test_an_elementwise_update_gets_one_array_and_another_the_parameters():
 
 
 @pytest.mark.parametrize("call, complaint", [
-    (lambda params: train.evaluate_accuracy(loader(), model.net), "net=.*found a function, net"),
-    (lambda params: train.evaluate_accuracy(loader(), params[:3]), "in pairs, found 3"),
-    (lambda params: train.evaluate_accuracy(loader(), []), "in pairs, found 0"),
+    (lambda params: train.evaluate_accuracy(loader(), model.net), "the function net; .*net=…"),
+    (lambda params: train.evaluate_accuracy(loader(), params[:3]), "found 3 arrays"),
+    (lambda params: train.evaluate_accuracy(loader(), []), "found 0 arrays"),
     (lambda params: train.evaluate_accuracy(loader(), init(64, 10)),
      r"net cannot be computed from arrays of shapes \(500, 64\), \(64, 10\), \(10,\): not enough"),
     (lambda params: train.evaluate_accuracy(loader(), init(63, 32, 32, 10)),
@@ -275,10 +275,10 @@ def test_an_elementwise_update_gets_one_array_and_another_the_parameters():
      "found 1.5"),
     (lambda params: next(train.fit(params, loader(), loader(), net=3)), "net.*found int"),
     (lambda params: next(train.fit([param.asnumpy() for param in params], loader(), loader())),
-     "NDArrays in pairs, found a list with ndarray"),
+     "pairs of NDArrays, found a list with ndarray"),
     (lambda params: model.predict(model.net, nd.ones((2, 64)), params),
-     "NDArrays in pairs, found NDArray"),
-    (lambda params: model.predict(next(iter(loader()))[0], params[:5]), "in pairs, found 5"),
+     "pairs of NDArrays, found NDArray"),
+    (lambda params: model.predict(next(iter(loader()))[0], params[:5]), "found 5 arrays"),
 ])
 def test_a_net_that_does_not_fit_its_parameters_gets_one_line(call, complaint):
     with pytest.raises(InputError, match=complaint) as error:

@@ -13,7 +13,8 @@ from mlp_mx import checkpoint, data, model
 from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.runtime import nd
 
-EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
+ROOT = pathlib.Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,7 @@ def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
     assert printed.splitlines() == [
         "num hidden 16: test accuracy 0.7000 after epoch 1, 1 seed",
         "num hidden 64: test accuracy 0.8200 after epoch 1, 2 seeds",
-        "drawn: out.svg",
+        "saved: out.svg",
     ]
     assert (tmp_path / "out.svg").read_text().count("<!-- num hidden") == 2  # in the legend
 
@@ -162,3 +163,10 @@ def test_compare_runs_refuses_in_one_line(example, tmp_path, log, message):
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "other.jsonl").write_text('{"epoch": [1]}\n')
     assert example("compare_runs.py", log) == (2, "", f"error: {message}\n")
+
+
+@pytest.mark.parametrize("program", [*ROOT.glob("benchmarks/*.py"), ROOT / "docs" / "pictures.py"],
+                         ids=lambda program: program.name)
+def test_the_programs_behind_the_docs_start(python, program):
+    result = python(program, "--help")
+    assert result.returncode == 0, result.stderr

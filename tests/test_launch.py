@@ -221,8 +221,8 @@ def test_workers_that_start_differently_are_refused(jobs):
     (["-n", "1", "--address", "192.0.2.1:9", "--", "true"], "cannot listen at 192.0.2.1:9 of "),
     (["-n", "1", "--hosts", "x", "--address", "host:80", "--", "true"], "such as 192.168.0.1:"),
     (["-n", "1", "--hosts", "x", "--address", "127.0.0.1:0", "--", "true"], "from 1 to 65535"),
-    (["-n", "1", "--python", "python3", "--", "true"], "--python is for --hosts"),
-    (["--", "true"], "expected --num-workers N"),
+    (["-n", "1", "--python", "python3", "--", "true"], "--python requires --hosts"),
+    (["--", "true"], "--num-workers N is required"),
 ])
 def test_bad_input_is_one_line(monkeypatch, capsys, arguments, message):
     monkeypatch.setenv("PATH", "")
@@ -239,11 +239,11 @@ def assert_one_line(capsys, arguments, message):
 
 
 @pytest.mark.parametrize("size, arguments, message", [
-    (2, [], "a process for the scheduler, 1 for servers and 1 or more for workers, found 2"),
+    (2, [], "1 process for the scheduler, 1 for servers and 1 or more for workers, found 2"),
     (4, ["-s", "3"], "3 for servers"),
     (4, ["-n", "3"], "3 for workers, found 4"),
     (3, [], "expected --address IP:PORT"),
-    (3, ["--hosts", "x"], "--hosts is not for mpirun or srun"),
+    (3, ["--hosts", "x"], "--hosts cannot be used with mpirun or srun"),
     (3, ["--address", "192.0.2.1:9"], "the scheduler cannot listen at 192.0.2.1:9 of "),
 ])
 def test_bad_input_under_mpirun_is_one_line(monkeypatch, capsys, size, arguments, message):

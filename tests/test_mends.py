@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 import pytest
+import requests
 
 from mlp_mx.runtime import autograd, gluon, mends, mx, nd, numpy_names
 
@@ -246,6 +247,17 @@ def test_scipys_matrices_without_a_warning(python):
     pytest.importorskip("scipy")
     result = python("-c", SCIPY)
     assert (result.stderr, result.returncode) == ("", 0)
+
+
+def test_the_urls_of_mnist_lead_to_a_mirror(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLP_MX_MIRROR", "http://127.0.0.1:9/folder")  # where nobody answers
+    for load in lambda: gluon.data.vision.MNIST(str(tmp_path)), mx.test_utils.get_mnist:
+        with pytest.raises(Exception, match="port=9.*/folder/t.*-ubyte.gz"):
+            load()
+    monkeypatch.setattr(requests, "get", lambda url, **options: pytest.fail(url))
+    with pytest.raises(pytest.fail.Exception, match="dataset/fashion-mnist/train"):
+        gluon.data.vision.FashionMNIST(str(tmp_path))
 
 
 def test_plot_network_names_the_layers():

@@ -170,7 +170,7 @@ def test_main_ends_as_the_chapter_does(capsys, monkeypatch, tmp_path, network, m
     width, height = Image.open(figure).size
     assert width > 2 * height  # three rows of ten
     heading, *lines = capsys.readouterr().out.splitlines()
-    assert heading.startswith("MNIST: 30 of 10000 test digits")
+    assert heading.startswith("30 of 10000 MNIST test digits")
     predictions, labels = (
         list(map(int, re.fullmatch(f"{name} *((?:\\d ?){{30}})", line)[1].split()))
         for name, line in zip(("model predictions are:", "true labels :"), lines))
@@ -196,7 +196,7 @@ def test_main_takes_the_data_set_of_the_model(
         checkpoint.save(path, params, **metadata)
         assert predict_command.main([path]) == 0
         assert predict_command.main([path, *files]) == 0
-        assert capsys.readouterr().err.count("it may misread handwriting") == 1
+        assert capsys.readouterr().err.count("may misread handwriting") == 1
         assert predict_command.main([path, "absent.png"]) == 2
         assert capsys.readouterr().err == "error: absent.png: cannot be read: " \
                                           "No such file or directory\n"
@@ -205,8 +205,8 @@ def test_main_takes_the_data_set_of_the_model(
 
 
 @pytest.mark.parametrize("options, complaint", [
-    ("a.png --samples 3", "--samples is for test digits"),
-    ("a.png --data-dir .", "--data-dir is for test digits"),
+    ("a.png --samples 3", "--samples applies to test digits"),
+    ("a.png --data-dir .", "--data-dir applies to test digits"),
     ("a.png --plot nowhere/strip.png", "cannot be written"),
     ("a.png --plot input.txt", ".png, .svg or .pdf"),
     ("a.svg --plot a.svg", "--plot and IMAGE both name a.svg"),
@@ -221,6 +221,12 @@ def test_bad_options_get_one_line_and_exit_code_2(capsys, network, options, comp
     printed, errors = capsys.readouterr()
     assert (code, printed) == (2, "")
     assert errors.startswith("error: ") and errors.count("\n") == 1 and complaint in errors
+
+
+def test_only_the_model_is_required(capsys):
+    with pytest.raises(SystemExit):
+        predict_command.main([])
+    assert "required: MODEL (" in capsys.readouterr().err
 
 
 def test_bad_models_get_one_line_and_exit_code_2(capsys, tmp_path):

@@ -122,7 +122,7 @@ def test_resume_of_a_whole_run_comes_to_the_same_end(path, tmp_path, capsys):
     other = tmp_path / "other.npz"
     assert run("--epochs", 2, "--resume", path, "--save", other) == 0
     resumed = capsys.readouterr().out.splitlines()
-    assert resumed[1] == "all 2 epochs are done; give a larger --epochs to go on"
+    assert resumed[1] == "all 2 epochs are done; to continue, give a larger --epochs"
     assert resumed[3:] == [f"saved as {other}"]
     assert checkpoint.load(path)[1] == checkpoint.load(other)[1]
 

@@ -104,7 +104,7 @@ def test_diverging_training_stops_at_the_batch():
     poisoned = X.copy()
     poisoned[130] = float("inf")  # the third batch of 64
     batches = ArrayLoader("synthetic", poisoned, label, 64)
-    with pytest.raises(train.DivergenceError, match="epoch 7, batch 2: .*--learning-rate"):
+    with pytest.raises(train.DivergenceError, match="epoch 7, batch 2: .*a smaller learning rate"):
         train.train_epoch(model.init_params(seed=0), batches, 0.001, epoch=7)
 
 
