@@ -3,7 +3,7 @@
 ``from mlp_mx.runtime import mx, nd, autograd, gluon`` loads MXNet. Importing the module itself does
 not, and needs no other package, so ``python -m mlp_mx.runtime`` can say why MXNet does not load.
 
-- `imports`, `numpy_names` and `mends` fit MXNet's modules to today's Python and NumPy,
+- `imports`, `numpy_names` and `patches` fit MXNet's modules to today's Python and NumPy,
 - `blas` chooses OpenBLAS's kernel, `cuda` knows about GPUs,
 - `diagnosis` says what to do if MXNet does not load,
 - `lazy` has MXNet's modules for this package's own, loaded when they are first used.

@@ -13,7 +13,7 @@ import sys
 import types
 import warnings
 
-from . import mends, numpy_names
+from . import numpy_names, patches
 
 __all__ = ["install"]
 
@@ -85,7 +85,7 @@ def _import(name, globals=None, locals=None, fromlist=(), level=0):
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Executes a module of MXNet with `_import`, then mends it."""
+    """Executes a module of MXNet with `_import`, then patches it."""
 
     def get_code(self, fullname):
         if sys.flags.optimize < 2:
@@ -98,7 +98,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what NumPy and Python have deprecated since
             super().exec_module(module)
-            mends.mend(module)
+            patches.patch(module)
         # Operators import when they are called, and Python does that faster than _import.
         if module.__name__ != "mxnet.numpy_dispatch_protocol":  # its decorators ask for distutils
             module.__builtins__["__import__"] = builtins.__import__
@@ -120,7 +120,7 @@ class _Finder:
 def install():
     """Import MXNet's modules like this from now on, later ones included.
 
-    If MXNet is imported already, as older NumPys allow, its modules are mended.
+    If MXNet is imported already, as older NumPys allow, its modules are patched.
     """
     if "mxnet" not in sys.modules:
         # An import that failed leaves modules behind, which have seen the wrong NumPy.
@@ -128,5 +128,5 @@ def install():
             del sys.modules[name]
     if _Finder not in sys.meta_path:
         for name in [name for name in sys.modules if name.partition(".")[0] == "mxnet"]:
-            mends.mend(sys.modules[name])
+            patches.patch(sys.modules[name])
         sys.meta_path.insert(0, _Finder)

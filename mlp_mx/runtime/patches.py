@@ -1,4 +1,4 @@
-"""What today's NumPy and network require MXNet's modules to change: one function per change.
+"""Patches to MXNet's modules for today's NumPy and network: one function per change.
 
 Each takes a module, freshly imported, and changes something in it.
 """
@@ -10,14 +10,14 @@ import numpy as np
 
 from .numpy_names import IS_NUMPY_2
 
-__all__ = ["mend"]
+__all__ = ["patch"]
 
-_MENDS = collections.defaultdict(list)
+_PATCHES = collections.defaultdict(list)
 
 
-def mend(module):
+def patch(module):
     """Apply every change that is here for this module of MXNet."""
-    for function in _MENDS[module.__name__]:
+    for function in _PATCHES[module.__name__]:
         function(module)
 
 
@@ -26,7 +26,7 @@ def _of(*modules, wanted=True):
 
     def register(function):
         for module in modules if wanted else ():
-            _MENDS[f"mxnet.{module}"].append(function)
+            _PATCHES[f"mxnet.{module}"].append(function)
         return function
 
     return register

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import requests
 
-from mlp_mx.runtime import autograd, gluon, mends, mx, nd, numpy_names
+from mlp_mx.runtime import autograd, gluon, mx, nd, numpy_names, patches
 
 SITE = "import sys; sys.path.insert(0, {!r})\n"
 
@@ -115,11 +115,11 @@ def test_operators_take_numpys_numbers(integer):
 
 
 def test_text_keeps_strings_and_writes_plain_numbers():
-    assert mends._Text("np.int64(3)") == "np.int64(3)"
-    assert mends._Text((np.int64(3), 4, np.float32(0.5), np.bool_(True))) == "(3, 4, 0.5, True)"
-    assert mends._Text([np.float64("nan"), np.float64("-inf"), None]) == "[nan, -inf, None]"
-    assert mends._Text((1, "a")) == "(1, 'a')" and mends._Text(np.int64(3)) == "3"
-    assert isinstance("a", mends._Text) and not isinstance(3, mends._Text)
+    assert patches._Text("np.int64(3)") == "np.int64(3)"
+    assert patches._Text((np.int64(3), 4, np.float32(0.5), np.bool_(True))) == "(3, 4, 0.5, True)"
+    assert patches._Text([np.float64("nan"), np.float64("-inf"), None]) == "[nan, -inf, None]"
+    assert patches._Text((1, "a")) == "(1, 'a')" and patches._Text(np.int64(3)) == "3"
+    assert isinstance("a", patches._Text) and not isinstance(3, patches._Text)
 
 
 def test_array_wraps_integers_round():
