@@ -78,9 +78,9 @@ def test_misclassified_prints_and_draws(training, loaders, monkeypatch, tmp_path
     monkeypatch.setattr(data, "load", lambda *args, **options: (few, loaders[1]))
     printed = training("misclassified.py")
     accuracy = float(re.search(r"Epoch 0\. Test_acc (.*)", printed)[1])
-    wrong = int(re.search(r"(\d+) of 10000 test digits are wrong", printed)[1])
+    wrong = int(re.search(r"(\d+) of 10000 test digits are misclassified", printed)[1])
     assert wrong == round(10000 * (1 - accuracy))
-    confusions = re.findall(r"(\d) is taken for (\d): (\d+) times", printed)
+    confusions = re.findall(r"(\d) predicted as (\d): (\d+) times", printed)
     times = [int(confusion[2]) for confusion in confusions]
     assert len(times) == 5 and times == sorted(times, reverse=True) and sum(times) <= wrong
     assert all(truth != prediction for truth, prediction, _ in confusions)

@@ -115,7 +115,7 @@ def test_a_job_computes_what_one_process_does(jobs, single, tmp_path):
     code, out, errors = jobs.run(*training(3, 2, "--epochs", 2, "--save", path))
     assert (code, errors) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == f"{printed[0]} of each of 3 workers"
+    assert lines[0] == f"{printed[0]}, in each of 3 workers"
     assert lines[-1] == f"saved as {path}" and len(lines) == len(printed)  # said once
     # Losses are printed to five digits, and accuracies, of 500 test examples, to four.
     np.testing.assert_allclose(numbers(lines), numbers(printed), atol=1.1e-3)
