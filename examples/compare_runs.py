@@ -58,6 +58,11 @@ def by_setting(runs):
     return groups
 
 
+def common_epochs(runs):
+    """The epochs that were reached with every seed."""
+    return sorted(set.intersection(*map(set, runs)))
+
+
 def draw(groups):
     """Draw loss and test accuracy by epoch: a line per setting, a band from seed to seed."""
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -65,7 +70,7 @@ def draw(groups):
     for number, (label, runs) in enumerate(groups.items()):
         color = COLORS[number % len(COLORS)]
         style = ("-", "--", ":")[number // len(COLORS) % 3]
-        epochs = sorted(set.intersection(*map(set, runs)))  # reached with every seed
+        epochs = common_epochs(runs)
         results = np.array([[run[epoch] for epoch in epochs] for run in runs])
         for axes, values in zip(panels, results.transpose(2, 0, 1)):
             axes.plot(epochs, values.mean(axis=0), style, color=color, label=label, marker=".")
@@ -93,11 +98,14 @@ def main(argv=None):
                         help="picture to write, .png, .svg or .pdf (default: comparison.png)")
     args = parser.parse_args(argv)
     plot.check_path(args.out)
+    cli.check_different(args, "--out", "LOGS")
     groups = by_setting(read_runs(args.logs))
     for label, runs in groups.items():
-        accuracies = [run[max(run)][1] for run in runs]
-        print(f"{label}: test accuracy {np.mean(accuracies):.4f} after epoch {max(runs[0])}, "
-              f"{len(runs)} seed{'s' * (len(runs) > 1)}")
+        if not common_epochs(runs):
+            raise InputError(f"{label}: expected epochs that all seeds have in common, found none")
+        last = common_epochs(runs)[-1]
+        print(f"{label}: test accuracy {np.mean([run[last][1] for run in runs]):.4f} after epoch "
+              f"{last}, {len(runs)} seed{'s' * (len(runs) > 1)}")
     plot.save(draw(groups), args.out)
     print("saved:", args.out)
 

@@ -46,8 +46,8 @@ def save(path, params, **metadata):
     params : list of NDArray, float32
         ``[W1, b1, W2, b2, …]`` of any number of layers, on any device.
     **metadata
-        Returned by `load` along with the parameters: anything that JSON can hold. The versions of
-        the package and of MXNet are added.
+        Returned by `load` along with the parameters: anything that JSON can hold, and NumPy's
+        numbers and arrays. The versions of the package and of MXNet are added.
 
     Raises
     ------
@@ -57,7 +57,8 @@ def save(path, params, **metadata):
     """
     arrays = dict(zip(names(len(params)), (param.asnumpy() for param in params)))
     metadata = json.dumps({
-        "mlp_mx": __version__, "mxnet": mx.__version__, **metadata, COUNT: len(params)})
+        "mlp_mx": __version__, "mxnet": mx.__version__, **metadata, COUNT: len(params)},
+        default=_plain)
     problem = _find_problem(arrays)
     if problem:
         raise CheckpointError(f"{path} was not written: {problem}")
@@ -65,6 +66,14 @@ def save(path, params, **metadata):
         write, _ = FORMATS[check_suffix(path, *FORMATS)]
         with whole_file(path) as file:
             write(file, arrays, metadata)
+
+
+def _plain(value):
+    """NumPy's numbers and arrays as Python's, for JSON."""
+    if not hasattr(value, "tolist"):
+        raise CheckpointError("expected metadata that JSON can hold, found an object of type "
+                              f"{type(value).__name__}")
+    return value.tolist()
 
 
 def check_path(path):

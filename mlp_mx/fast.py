@@ -23,6 +23,7 @@ import contextlib
 import functools
 import itertools
 import json
+import threading
 import warnings
 import weakref
 
@@ -39,6 +40,7 @@ __all__ = ["Replica", "add_scaled", "elementwise", "in_turn", "traced"]
 # they cancel to 0, as those of a bias do before the batch's mean is subtracted.
 TOLERANCE = 1e-3
 GRADIENT_TOLERANCE, OF_THE_LARGEST = 3e-2, 1e-5
+_tracing = threading.RLock()  # held while ``NDArray.asnumpy`` is replaced
 _warned = weakref.WeakSet()  # functions that are known to run as they are written
 
 
@@ -315,15 +317,20 @@ def _variable(array):
 
 @contextlib.contextmanager
 def _reading_refused():
-    """Let no function read an array's values, on which the rest of its graph might depend."""
+    """Let this thread read no array's values, on which the rest of its graph might depend."""
+    thread, asnumpy = threading.get_ident(), None
+
     def refuse(self):
+        if threading.get_ident() != thread:
+            return asnumpy(self)
         raise _Untraceable("an array's values are read, and no gradient passes through them")
 
-    asnumpy, nd.NDArray.asnumpy = nd.NDArray.asnumpy, refuse
-    try:
-        yield
-    finally:
-        nd.NDArray.asnumpy = asnumpy
+    with _tracing:
+        asnumpy, nd.NDArray.asnumpy = nd.NDArray.asnumpy, refuse
+        try:
+            yield
+        finally:
+            nd.NDArray.asnumpy = asnumpy
 
 
 def _rewritten(tape, positions, shapes, transposed):

@@ -55,6 +55,7 @@ def inputs(originals, images, captions):
         Long lines are shortened in the middle.
     """
     images, captions = _as_arrays(images, captions)
+    check_count(len(images))
     figure, cells = _grid(2 * len(images), columns=6, gap=0.4, below=0.7)
     for left, right, original, image, caption in zip(
             cells[::2], cells[1::2], originals, images, captions):
@@ -261,7 +262,6 @@ def _figure(width, height, **options):
 
 def _grid(count, columns, gap, below):
     """A figure and its square axes, row by row; spaces are fractions of their side."""
-    check_count(count)
     columns = min(count, columns)
     rows = -(-count // columns)
     figure = _figure(SIDE * (columns + gap * (columns - 1)), SIDE * (rows + below * (rows - 1)))
@@ -278,6 +278,7 @@ def _show(axes, image, limits, cmap="gray"):
 
 def _captioned(images, captions, wrong, columns=10, gap=0.22):
     """Digits with captions below them, the wrong ones in red."""
+    check_count(len(images))
     figure, cells = _grid(len(images), columns, gap, below=0.4)
     for axes, image, caption, is_wrong in zip(cells, images, captions, wrong):
         _show(axes, image, (images.min(), images.max()))

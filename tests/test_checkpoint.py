@@ -33,7 +33,8 @@ def equal(params, others):
 def test_load_returns_what_was_saved(tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
     params = model.init_params(seed=0, ctx=mx.cpu(1))
-    checkpoint.save(path, params, dataset="MNIST", seed=0, accuracy=[0.5, None])
+    accuracy = [np.float32(0.5), None]
+    checkpoint.save(path, params, dataset="MNIST", seed=np.int64(0), accuracy=accuracy)
     loaded, metadata = checkpoint.load(path)
     assert equal(loaded, params)
     assert all(param.context == mx.cpu(0) and param.grad is not None for param in loaded)
@@ -41,6 +42,13 @@ def test_load_returns_what_was_saved(tmp_path, suffix):
     assert (metadata["dataset"], metadata["seed"]) == ("MNIST", 0)
     assert metadata["accuracy"] == [0.5, None]
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_save_refuses_metadata_that_json_cannot_hold(path):
+    content = path.read_bytes()
+    with pytest.raises(checkpoint.CheckpointError, match="metadata .* type PosixPath"):
+        checkpoint.save(path, model.init_params(num_hidden=2), source=path)
+    assert path.read_bytes() == content
 
 
 def test_npz_is_read_by_numpy_and_params_by_mxnet(path):

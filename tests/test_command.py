@@ -103,6 +103,14 @@ def test_a_closed_pipe_ends_the_run_without_a_traceback_and_keeps_the_model(trai
     assert checkpoint.load(tmp_path / "model.npz")[1]["epoch"] >= 0
 
 
+@pytest.mark.parametrize("redirected", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize("line", ["export absent.npz a.onnx", "train --epochs 0"])
+def test_messages_that_nobody_can_read_change_nothing(line, redirected):
+    result = subprocess.run(f"{sys.executable} -m mlp_mx.{line} {redirected}", shell=True,
+                            stdout=subprocess.PIPE, timeout=60)
+    assert (result.returncode, result.stdout) == (2, b"")
+
+
 def test_a_terminal_gets_a_progress_bar():
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))

@@ -257,6 +257,10 @@ def test_an_elementwise_update_gets_one_array_and_another_the_parameters():
         np.testing.assert_allclose(a.asnumpy(), b.asnumpy(), rtol=1e-5, atol=1e-7)
 
 
+def not_implemented(X, params):
+    raise NotImplementedError
+
+
 @pytest.mark.parametrize("call, complaint", [
     (lambda params: train.evaluate_accuracy(loader(), model.net), "the function net; .*net=…"),
     (lambda params: train.evaluate_accuracy(loader(), params[:3]), "found 3 arrays"),
@@ -274,6 +278,20 @@ def test_an_elementwise_update_gets_one_array_and_another_the_parameters():
     (lambda params: train.train_epoch(params, [(nd.ones((2, 64)), nd.array([1, 1.5]))], 0.1),
      "found 1.5"),
     (lambda params: next(train.fit(params, loader(), loader(), net=3)), "net.*found int"),
+    (lambda params: train.train_epoch(params, [(nd.ones((2, 64)), nd.ones((2, 1)))], 0.1),
+     r"batches .* found shapes \(2, 64\) and \(2, 1\)"),
+    (lambda params: train.evaluate_accuracy([(nd.ones((2, 64))[:0], nd.ones(2)[:0])], params),
+     r"found shapes \(0, 64\) and \(0,\)"),
+    (lambda params: train.evaluate_accuracy([(np.ones((2, 64)), np.ones(2))], params),
+     r"found \(ndarray, ndarray\)"),
+    (lambda params: train.evaluate_accuracy(
+        loader(), params, net=lambda X, params: model.net(X, params).expand_dims(1)),
+     r"expected logits, an NDArray of shape \(500, num_outputs\), .* found \(500, 1, 10\)"),
+    (lambda params: next(train.fit(params, loader(), loader(), loss=lambda yhat_linear, y: 0.5)),
+     "from the loss, found float"),
+    (lambda params: model.predict(nd.ones((2, 64)), params, net=not_implemented),
+     "not_implemented cannot be computed .*: NotImplementedError$"),
+    (lambda params: next(train.fit(params, iter(loader()), loader())), "; a generator ends"),
     (lambda params: next(train.fit([param.asnumpy() for param in params], loader(), loader())),
      "pairs of NDArrays, found a list with ndarray"),
     (lambda params: model.predict(model.net, nd.ones((2, 64)), params),

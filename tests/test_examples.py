@@ -141,7 +141,7 @@ def write_log(path, num_hidden, seed, accuracies):
 def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
     write_log("small.jsonl", 16, 0, [0.5, 0.7])
     write_log("large.jsonl", 64, 0, [0.6, 0.80])
-    write_log("large.jsonl", 64, 1, [0.6, 0.84])
+    write_log("large.jsonl", 64, 1, [0.6, 0.84, 0.9])  # an epoch more than the other seed
     code, printed, errors = example(
         "compare_runs.py", "small.jsonl", "large.jsonl", "--out", "out.svg")
     assert (code, errors) == (0, "")

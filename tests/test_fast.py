@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import threading
 import warnings
 
 import numpy as np
@@ -132,6 +133,18 @@ def test_what_cannot_be_traced_runs_as_written(function, reason):
     elif function in (constant, branch, silenced):
         for found, right in (results[:2], results[2:]):
             np.testing.assert_array_equal(found.asnumpy(), right.asnumpy())
+
+
+def test_other_threads_read_arrays_while_a_function_is_traced():
+    read = []
+
+    def own(X):
+        thread = threading.Thread(target=lambda: read.append(nd.ones(1).asscalar()))
+        thread.start()
+        thread.join()
+        return 2 * X
+
+    assert fast.traced(own)(nd.ones(3)).asnumpy().tolist() == [2, 2, 2] and read == [1]
 
 
 def test_traced_raises_what_is_wrong_with_its_arguments():

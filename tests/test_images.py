@@ -102,6 +102,10 @@ def test_read_turns_a_picture_as_its_camera_says(tmp_path, monkeypatch, suffix):
     assert difference(images.to_mnist(images.read(path))) < 0.15
 
 
+def test_read_takes_a_picture_with_damaged_exif_data(tmp_path):
+    assert difference(seen(drawing(), tmp_path / "odd.jpg", exif=b"Exif\0\0damaged")) < 0.1
+
+
 def test_ink_is_what_differs_from_uneven_noisy_paper():
     mask = np.asarray(drawing()) == 0
     light = np.linspace(200, 150, 400)[None] + np.random.RandomState(0).normal(0, 12, mask.shape)

@@ -238,6 +238,8 @@ def test_fetch_says_what_is_wrong_with_the_folder(server, monkeypatch, tmp_path)
     (tmp_path / FIRST).mkdir()
     with pytest.raises(InputError, match=f"{FIRST} is unreadable .Is a directory."):
         mnist.fetch(tmp_path)
+    os.mkfifo(tmp_path / "t10k-labels-idx1-ubyte.gz")
+    assert mnist.status(tmp_path)["t10k-labels-idx1-ubyte.gz"] == "unreadable (Not a regular file)"
     for folder in ("/proc/mnist", "/proc/self"):
         with pytest.raises(mnist.DownloadError, match=f"cannot save MNIST in {folder}: .*choose"):
             mnist.fetch(folder)
@@ -246,4 +248,11 @@ def test_fetch_says_what_is_wrong_with_the_folder(server, monkeypatch, tmp_path)
 def test_fetch_refuses_a_mirror_that_is_no_url(monkeypatch, tmp_path):
     monkeypatch.setenv("MLP_MX_MIRROR", "/srv/mnist")
     with pytest.raises(InputError, match="MLP_MX_MIRROR.*'/srv/mnist'"):
+        mnist.fetch(tmp_path)
+
+
+def test_fetch_names_missing_certificates(monkeypatch, tmp_path):
+    monkeypatch.setenv("MLP_MX_MIRROR", "https://127.0.0.1:9/")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent"))
+    with pytest.raises(mnist.DownloadError, match="invalid path: .*absent; see REQUESTS_CA_BUNDLE"):
         mnist.fetch(tmp_path)

@@ -1,6 +1,7 @@
 """Pictures: what is in them, and the files they are saved to."""
 
 import os
+import sys
 import types
 
 import matplotlib.colors
@@ -188,6 +189,13 @@ def test_arguments_that_do_not_fit_are_named(draw, message):
         draw()
 
 
+def test_a_figure_takes_as_many_pictures_as_digits(monkeypatch):
+    monkeypatch.setattr(plot, "MAX_DIGITS", 2)
+    assert len(plot.inputs(IMAGES[:2], IMAGES[:2], ["a", "b"]).axes) == 4
+    with pytest.raises(InputError, match="1 to 2 digits to draw, found 3"):
+        plot.strip(IMAGES[:3], LABELS[:3])
+
+
 def test_matplotlibs_state_is_left_alone(python, tmp_path):
     program = f"""
 import sys
@@ -206,10 +214,20 @@ assert "matplotlib.pyplot" not in sys.modules
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_a_wrong_backend_gets_one_line_before_anything_is_done(python, tmp_path):
-    result = python("-m", "mlp_mx.glyphs", tmp_path / "a.png", "--data-dir", tmp_path / "data",
-                    MPLBACKEND="bogus")
+@pytest.mark.parametrize("environment, complaint", [
+    ({"MPLBACKEND": "bogus"}, "Matplotlib cannot be imported: Key backend: 'bogus' is not a valid "
+     "value for backend; unset MPLBACKEND"),
+    ({"MATPLOTLIBRC": "."}, "matplotlibrc sets text.usetex, but latex is not installed; install "
+     "it, or remove that setting"),
+])
+def test_wrong_settings_get_one_line_before_anything_is_done(
+    python, tmp_path, monkeypatch, environment, complaint
+):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")  # no latex
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    result = python("-m", "mlp_mx.glyphs", "a.png", "--data-dir", "data", **environment)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == ("error: Matplotlib cannot be imported: Key backend: 'bogus' is not a "
-                             "valid value for backend; unset MPLBACKEND\n")
-    assert os.listdir(tmp_path) == []
+    assert result.stderr.startswith("error: ") and result.stderr.endswith(f"{complaint}\n")
+    assert result.stderr.count("\n") == 1 and os.listdir(tmp_path) == ["matplotlibrc"]

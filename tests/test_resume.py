@@ -87,7 +87,8 @@ def test_resume_takes_what_is_not_given_from_the_saved_run(tmp_path, capsys):
 
 CRAFTED = {
     "no history": {"history": None},
-    "another epoch": {"epoch": 1}, "half an epoch": {"epoch": 1.5}, "a word": {"epoch": "x"},
+    "another epoch": {"epoch": 1}, "half an epoch": {"epoch": 1.5}, "a float": {"epoch": 0.0},
+    "a word": {"epoch": "x"},
     "huge": {"epoch": 10**30}, "not finite": {"loss": float("nan")}, "a list": {"loss": [1]},
     "true": {"test_accuracy": True}, "more": {"extra": 1},
     "a seed": {"seed": -1}, "no rate": {"learning_rate": "fast"}, "an odd width": {"num_hidden": 7},

@@ -66,6 +66,7 @@ def test_evaluate_accuracy_takes_any_iterable_and_refuses_an_empty_one():
     X, _ = synthetic(10)
     predicted = model.predict(X, params)
     assert train.evaluate_accuracy([(X, predicted)], params) == 1.0
+    assert train.evaluate_accuracy([(X, predicted.astype("int32"))], params) == 1.0  # as gluon's
     assert train.evaluate_accuracy(iter([(X, predicted), (X, predicted + 1)]), params) == 0.5
     with pytest.raises(ValueError, match="found none"):
         train.evaluate_accuracy([], params)

@@ -11,7 +11,9 @@ import warnings
 from . import signals
 from .. import Error, InputError
 
-__all__ = ["ArgumentParser", "check_different", "command", "integer", "number", "path"]
+__all__ = [
+    "ArgumentParser", "check_different", "command", "complain", "integer", "number", "path",
+]
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -33,7 +35,8 @@ class ArgumentParser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=formatter_class, **kwargs)
 
     def error(self, message):
-        self.exit(2, f"error: {_one_line(message)} (--help lists the options)\n")
+        complain(f"error: {_one_line(message)} (--help lists the options)")
+        self.exit(2)
 
 
 def _one_line(message):
@@ -89,15 +92,24 @@ def check_different(args, *options):
                 raise InputError(f"{other} and {option} both name {file}; use different files")
 
 
+def complain(message):
+    """Print a line to standard error, if there is one that takes it."""
+    try:
+        if sys.stderr:
+            print(message, file=sys.stderr, flush=True)
+    except OSError:  # it is on a full disk
+        _silence(sys.stderr)
+
+
 def _show_warning(message, *args, **kwargs):
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+    complain(f"warning: {message}")
 
 
-def _silence_output():
-    """Let standard output go nowhere, so that it does not fail again at exit."""
+def _silence(stream):
+    """Let a stream go nowhere, so that it does not fail again at exit."""
     with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or not a file at all
         with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _is_lack_of_memory(error):
@@ -119,14 +131,16 @@ def command(main):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with signals.handled(), _printed_warnings():
-                code = main(argv)
-                if sys.stdout:
-                    sys.stdout.flush()
-            return code or 0
+                try:
+                    return main(argv) or 0
+                finally:
+                    if sys.stdout:
+                        sys.stdout.flush()
         except (Exception, signals.Stopped) as error:
             message, code = _report(error)
         if message:
-            print(message, file=sys.stderr)
+            complain(message)
+        exec("")  # or Python ends with SIGINT, if an exec of an import's was interrupted before
         return code
 
     return run
@@ -148,10 +162,11 @@ def _report(error):
     if isinstance(error, signals.Stopped):
         return "; ".join(filter(None, [signals.MEANINGS[error.signum], *error.args])), \
             128 + error.signum
-    if isinstance(error, OSError):  # most likely standard output is full, or nobody reads it
-        _silence_output()
+    if isinstance(error, OSError):  # without a file name, standard output is full, or not read
+        _silence(sys.stdout)
+        reason = f"{error.filename or 'standard output'}: {error.strerror or error}"
         is_read = not isinstance(error, BrokenPipeError)  # else the reader stopped, as `head` does
-        return f"error: {_one_line(error)}" if is_read else None, 1
+        return f"error: {_one_line(reason)}" if is_read else None, 1
     if _is_lack_of_memory(error):
         return "error: not enough memory on the device", 1
     raise error

@@ -1,15 +1,22 @@
 """The import of Matplotlib, whose settings in the environment may be wrong."""
 
+import os
+import shutil
+
 from .. import InputError
 
 __all__ = ["import_matplotlib"]
 
 
 def import_matplotlib():
-    """Import Matplotlib, or raise an `InputError` if it refuses ``$MPLBACKEND``."""
+    """Import Matplotlib, or raise an `InputError` if its settings do not let it draw."""
     try:
         import matplotlib
     except ValueError as error:
         reason = str(error).split(";")[0]  # without all that it supports
-        raise InputError(f"Matplotlib cannot be imported: {reason}; unset MPLBACKEND") from error
+        cure = "unset MPLBACKEND" if "MPLBACKEND" in os.environ else "correct matplotlibrc"
+        raise InputError(f"Matplotlib cannot be imported: {reason}; {cure}") from error
+    if matplotlib.rcParams["text.usetex"] and not shutil.which("latex"):
+        raise InputError(f"{matplotlib.matplotlib_fname()} sets text.usetex, but latex is not "
+                         "installed; install it, or remove that setting")
     return matplotlib

@@ -1,11 +1,13 @@
-"""Networks, losses and other functions that users pass: do they fit their parameters?"""
+"""Networks, losses and batches that users pass: do they fit together?"""
 
 import functools
 import inspect
 
 from .. import InputError
 
-__all__ = ["FAILURES", "checked", "computed", "functions_of", "name_of", "reason_of"]
+__all__ = [
+    "FAILURES", "checked", "checked_batch", "computed", "functions_of", "name_of", "reason_of",
+]
 
 # What a function raises whose arguments do not fit it. MXNetError is a RuntimeError.
 FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)
@@ -30,7 +32,32 @@ def checked(net, params):
                          f"{found}")
     if not callable(net):
         raise InputError(f"expected a function net(X, params), found {type(net).__name__}")
-    return net if _num_arguments(net) != 1 else functools.wraps(net)(lambda X, params: net(X))
+    takes_params = _num_arguments(net) != 1
+
+    @functools.wraps(net)
+    def logits(X, params):
+        output = net(X, params) if takes_params else net(X)
+        shape = getattr(output, "shape", ())
+        if not hasattr(output, "asnumpy") or len(shape) != 2 or shape[0] != len(X):
+            raise InputError(f"expected logits, an NDArray of shape ({len(X)}, num_outputs), from "
+                             f"{name_of(net)}, found {shape or type(output).__name__}")
+        return output
+
+    return logits
+
+
+def checked_batch(batch):
+    """Return flat data and float32 labels of a batch; an `InputError` if it is something else."""
+    found = type(batch).__name__
+    if isinstance(batch, (list, tuple)):
+        found = f"({', '.join(type(one).__name__ for one in batch)})"
+        if len(batch) == 2 and all(hasattr(array, "asnumpy") for array in batch):
+            X, label = batch
+            if len(X) and label.shape == X.shape[:1]:
+                return X.reshape((len(X), -1)), label.astype("float32", copy=False)
+            found = f"shapes {X.shape} and {label.shape}"
+    raise InputError("expected batches (data, label), NDArrays of shapes (n, …) and (n,) with n at "
+                     f"least 1, found {found}")
 
 
 def _num_arguments(function):
@@ -71,4 +98,4 @@ def name_of(function):
 
 def reason_of(error):
     """The last line of an error: of MXNet's, which begin with a traceback, the one that tells."""
-    return str(error).strip().splitlines()[-1]
+    return [type(error).__name__, *str(error).strip().splitlines()][-1]

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import Error, InputError
 from .._support.drawing import import_matplotlib
-from .._support.files import WriteError, whole_file
+from .._support.files import WriteError, open_regular, whole_file
 from .._support.progress import steps
 from . import mnist
 from .form import BOX, SIDE, centred
@@ -254,7 +254,7 @@ def _write(path, splits):
 
 def _read(path):
     # .npz files are ZIP archives, so reading an array checks its CRC.
-    with open(path, "rb") as file, np.load(file) as arrays:
+    with open_regular(path) as file, np.load(file) as arrays:
         splits = tuple((arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in SIZES)
     for (images, labels), size in zip(splits, SIZES.values()):
         if (images.shape, labels.shape) != ((size, SIDE, SIDE), (size,)):

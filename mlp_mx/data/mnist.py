@@ -9,6 +9,7 @@ import time
 import zlib
 
 from .. import Error, InputError
+from .._support.files import open_regular
 from .._support.progress import bar
 
 __all__ = ["DownloadError", "FILES", "MIRRORS", "fetch", "folder", "mirrors", "status"]
@@ -59,7 +60,8 @@ def status(path):
 
 def _file_status(path, digest):
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        with open_regular(path) as file:
+            found = hashlib.sha256(file.read()).hexdigest()
     except FileNotFoundError:
         return "missing"
     except OSError as error:
@@ -137,7 +139,10 @@ def _download(name, state, path, sources, progress):
         except (requests.RequestException, ValueError) as error:
             problems[mirror] = _reason(error)
         except OSError as error:
-            reason = error.strerror or "permission denied"
+            if not error.strerror and not isinstance(error, PermissionError):
+                raise DownloadError(f"{name} cannot be downloaded: {error}; see REQUESTS_CA_BUNDLE "
+                                    "and CURL_CA_BUNDLE") from error
+            reason = error.strerror or "permission denied"  # pooch's has no strerror
             raise DownloadError(f"cannot save MNIST in {path}: {reason}; {CURE}") from error
         if time.monotonic() > deadline:
             break

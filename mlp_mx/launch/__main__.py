@@ -12,6 +12,7 @@ from . import SSH_RANK, Job, become, own_address, refused, run
 from .. import InputError
 from .._support import cli
 from .._support.files import open_regular
+from ..runtime.diagnosis import check_environment
 
 # Variables that say which of how many processes one is: ours, Open MPI's, MPICH's and Slurm's.
 STARTERS = {
@@ -54,6 +55,7 @@ def _parser():
 def main(argv=None):
     """Run a job, or this process's part of it, as the command line says."""
     args = _parser().parse_args(argv)
+    check_environment()
     rank, size = _place()
     if args.hosts and rank is not None:
         raise InputError("--hosts cannot be used with mpirun or srun, which choose the machines")

@@ -114,7 +114,7 @@ def _predict_pictures(args, params, dataset):
             digit = images.to_mnist(picture)
         except images.ImageError as error:
             message = f"{_printable(path)}: {str(error).removeprefix(f'{path}: ')}"
-            print(f"error: {message}", file=sys.stderr, flush=True)
+            cli.complain(f"error: {message}")
             if args.json:
                 print(json.dumps({"file": path, "error": message}), flush=True)
             continue

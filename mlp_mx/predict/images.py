@@ -63,7 +63,7 @@ def read(path):
             header = file.read(12)
             with Image.open(file, formats=FORMATS) as picture:
                 picture.draft("L", (LARGE, LARGE))  # JPEG files are decoded smaller, without colour
-                return _levels(ImageOps.exif_transpose(_reduce(_grey(picture), LARGE)))
+                return _levels(_upright(_reduce(_grey(picture), LARGE)))
     except MemoryError:
         raise
     except Exception as error:  # a damaged file can make its decoder raise anything
@@ -93,6 +93,14 @@ def _grey(picture):
     if "transparency" in picture.info:
         picture = picture.convert("RGBA")
     return picture.convert("LA" if "A" in picture.getbands() else "L")
+
+
+def _upright(picture):
+    """Turn a picture as its EXIF data say, if they can be read."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # whatever damage makes Pillow raise; the pixels are decoded already
+        return picture
 
 
 def _reduce(picture, limit):

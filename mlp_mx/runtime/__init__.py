@@ -15,6 +15,7 @@ import os
 import re
 
 from .. import Error, InputError
+from .._support import signals
 from . import cuda, diagnosis
 from .blas import blas_kernel, cpu_features
 
@@ -49,10 +50,11 @@ def load():
         If an environment variable would make MXNet abort.
     """
     diagnosis.check_environment()
-    try:
-        return _import_mxnet()
-    except Exception as error:
-        raise MXNetLoadError(f"MXNet cannot be loaded: {diagnosis.explain(error)}") from error
+    with signals.deferred():  # interrupted, an import would leave halves of modules behind
+        try:
+            return _import_mxnet()
+        except Exception as error:
+            raise MXNetLoadError(f"MXNet cannot be loaded: {diagnosis.explain(error)}") from error
 
 
 def _import_mxnet():

@@ -56,9 +56,9 @@ def check_environment():
     """Raise an `InputError` for environment variables that would make MXNet abort."""
     for name in WHOLE_NUMBERS:
         value = os.environ.get(name, "")
-        if value and not re.fullmatch(r"[+-]?\d{1,9}", value.strip(), re.ASCII):
-            raise InputError(f"{name}: MXNet expects a whole number, found {value!r}; set one, or "
-                             f"run: unset {name}")
+        if value and not re.fullmatch(r"0*[1-9]\d{0,8}", value.strip(), re.ASCII):
+            raise InputError(f"{name}: MXNet expects a whole number from 1, found {value!r}; set "
+                             f"one, or run: unset {name}")
     role, missing = os.environ.get("DMLC_ROLE"), [name for name in JOB if name not in os.environ]
     if role is not None and missing:
         raise InputError(f"DMLC_ROLE is {role!r}, as in a distributed job, but {missing[0]} is not "

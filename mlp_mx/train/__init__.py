@@ -5,11 +5,11 @@ import time
 from typing import NamedTuple
 
 from .. import InputError, fast, model
-from .._support.networks import checked, computed
+from .._support.networks import checked, checked_batch, computed
 from .._support.progress import steps
 from ..runtime.lazy import autograd, nd
 from .distributed import Workers
-from .losses import CumulativeLoss, DivergenceError, check_finite
+from .losses import ONCE, CumulativeLoss, DivergenceError, check_finite
 
 __all__ = ["DivergenceError", "Epoch", "SGD", "evaluate_accuracy", "fit", "summed_loss",
            "train_epoch"]
@@ -53,8 +53,9 @@ def evaluate_accuracy(data_iterator, params, net=model.net, workers=None):
         data_iterator = data_iterator.in_order(EVALUATION_BATCH)
     batches = steps(workers.share(data_iterator), show=False)
     correct, denominator = [], 0
-    for (X, label), replica in zip(batches, fast.in_turn(net, params, workers.contexts)):
-        output = replica(X.reshape((len(X), -1)))
+    for batch, replica in zip(batches, fast.in_turn(net, params, workers.contexts)):
+        X, label = checked_batch(batch)
+        output = replica(X)
         predictions = nd.argmax(output, axis=1)
         correct.append(nd.sum(predictions == label.as_in_context(replica.ctx)))
         denominator += len(label)
@@ -63,7 +64,7 @@ def evaluate_accuracy(data_iterator, params, net=model.net, workers=None):
     numerator = sum(int(count.asscalar()) for count in correct)
     numerator, denominator = workers.total(numerator, denominator)
     if not denominator:
-        raise InputError("expected at least one example to evaluate on, found none")
+        raise InputError(f"expected at least one example to evaluate on, found none{ONCE}")
     return numerator / denominator
 
 
@@ -71,7 +72,10 @@ def summed_loss(X, label, params, net, loss):
     """The losses of a batch's examples, summed: shape (1,). So its gradients are sums, too."""
     output = computed(net, X, params)
     label_one_hot = nd.one_hot(label, output.shape[1])
-    return nd.sum(loss(output, label_one_hot))
+    losses = loss(output, label_one_hot)
+    if not isinstance(losses, nd.NDArray):
+        raise InputError(f"expected an NDArray from the loss, found {type(losses).__name__}")
+    return nd.sum(losses)
 
 
 def train_epoch(
@@ -99,9 +103,10 @@ def train_epoch(
     cumulative_loss = CumulativeLoss(epoch, num_outputs=params[-1].size)
     batch_loss = functools.partial(summed_loss, net=net, loss=loss)
     with workers.replica(batch_loss, params, update) as replica:  # batch_loss, executed fast
-        for X, label in steps(train_data, progress, desc=f"epoch {epoch}", unit="batch"):
+        for batch in steps(train_data, progress, desc=f"epoch {epoch}", unit="batch"):
+            X, label = checked_batch(batch)
             with autograd.record():
-                output = replica(X.reshape((len(X), -1)), label)
+                output = replica(X, label)
             output.backward()
             replica.sum_gradients()
             update(replica.params, learning_rate)
@@ -168,7 +173,7 @@ def fit(
     DivergenceError
         If the loss of a batch is not finite, or a parameter after an epoch.
     InputError
-        If there is no example, or the network does not fit its parameters.
+        If there is no example, or if batches, parameters, network and loss do not fit together.
     """
     for epoch in range(start_epoch, epochs):
         begin = time.perf_counter()

@@ -87,7 +87,7 @@ def _checked_history(path, saved):
     try:
         epochs = [Epoch(**record) for record in saved["history"]]
         numbers = [number for epoch in epochs for number in epoch]
-        if (epochs and [epoch.epoch for epoch in epochs] == [*range(len(epochs))]
+        if (epochs and [repr(epoch.epoch) for epoch in epochs] == [*map(repr, range(len(epochs)))]
                 and all(type(number) in (int, float) and math.isfinite(number)
                         for number in numbers)
                 and all(types[name](str(saved[name])) == saved[name] for name in SETTINGS)
@@ -106,8 +106,6 @@ def _start(args, ctx):
     for name, default in DEFAULTS.items():
         if getattr(args, name) is None:
             setattr(args, name, default)
-    if args.save is not None and os.path.exists(args.save):
-        print(f"{args.save} will be replaced after the first epoch", flush=True)
     return model.init_params(num_hidden=args.num_hidden, weight_scale=args.weight_scale,
                              seed=args.seed, ctx=ctx), []
 
@@ -149,6 +147,8 @@ def _run(args, devices, workers):
     is_first = workers.rank == 0  # the one that prints, saves, logs and draws
     params, history = _start(args, devices[0])
     recorder = Recorder(args.save, args.log, args.plot) if is_first else Recorder()
+    if args.save and not history and os.path.exists(args.save):
+        print(f"{args.save} will be replaced after the first epoch", flush=True)
     train_data, test_data = data.load(
         args.dataset, args.data_dir, args.batch_size, args.seed, devices[0], is_first)
     settings = {**{name: getattr(args, name) for name in SETTINGS}, "dataset": train_data.name}
@@ -165,9 +165,9 @@ def _run(args, devices, workers):
     with signals.deferred():
         _follow(records, recorder, len(history))
     print(_summary(recorder.history[-1], train_data.name))
-    recorder.finish()
     if recorder.saved:
-        print(f"saved as {_place(recorder)}")
+        print(f"saved as {_place(recorder)}", flush=True)
+    recorder.finish()
 
 
 @cli.command
