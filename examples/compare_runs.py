@@ -12,7 +12,7 @@ from collections import defaultdict
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from mlp_mx import InputError, plot
 from mlp_mx._support import cli
@@ -44,7 +44,11 @@ def read_runs(paths):
 
 
 def by_setting(runs):
-    """Group runs that differ only in their seeds: {label: [{epoch: (loss, test accuracy)}]}."""
+    """Group runs that differ only in their seeds: {label: (epochs, results)}.
+
+    The epochs are those reached with every seed; results have the shape (seeds, epochs, 2), a loss
+    and a test accuracy each.
+    """
     values = defaultdict(set)
     for settings in runs:
         for name, value in settings:
@@ -55,23 +59,21 @@ def by_setting(runs):
         label = ", ".join(f"{name} {value}".replace("_", " ")
                           for name, value in settings if name in varied)
         groups[label or "all runs"].append(epochs)
+    for label, group in groups.items():
+        epochs = sorted(set.intersection(*map(set, group)))
+        if not epochs:
+            raise InputError(f"{label}: expected epochs that all seeds have in common, found none")
+        groups[label] = epochs, np.array([[run[epoch] for epoch in epochs] for run in group])
     return groups
-
-
-def common_epochs(runs):
-    """The epochs that were reached with every seed."""
-    return sorted(set.intersection(*map(set, runs)))
 
 
 def draw(groups):
     """Draw loss and test accuracy by epoch: a line per setting, a band from seed to seed."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2)
-    for number, (label, runs) in enumerate(groups.items()):
+    for number, (label, (epochs, results)) in enumerate(groups.items()):
         color = COLORS[number % len(COLORS)]
         style = ("-", "--", ":")[number // len(COLORS) % 3]
-        epochs = common_epochs(runs)
-        results = np.array([[run[epoch] for epoch in epochs] for run in runs])
         for axes, values in zip(panels, results.transpose(2, 0, 1)):
             axes.plot(epochs, values.mean(axis=0), style, color=color, label=label, marker=".")
             axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color,
@@ -81,10 +83,7 @@ def draw(groups):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_yscale("log")
-    panels[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panels[0].yaxis.set_major_formatter("{x:g}")
-    panels[0].minorticks_off()
+    plot.use_log_scale(panels[0])
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -100,12 +99,9 @@ def main(argv=None):
     plot.check_path(args.out)
     cli.check_different(args, "--out", "LOGS")
     groups = by_setting(read_runs(args.logs))
-    for label, runs in groups.items():
-        if not common_epochs(runs):
-            raise InputError(f"{label}: expected epochs that all seeds have in common, found none")
-        last = common_epochs(runs)[-1]
-        print(f"{label}: test accuracy {np.mean([run[last][1] for run in runs]):.4f} after epoch "
-              f"{last}, {len(runs)} seed{'s' * (len(runs) > 1)}")
+    for label, (epochs, results) in groups.items():
+        print(f"{label}: test accuracy {results[:, -1, 1].mean():.4f} after epoch {epochs[-1]}, "
+              f"{len(results)} seed{'s' * (len(results) > 1)}")
     plot.save(draw(groups), args.out)
     print("saved:", args.out)
 

@@ -318,15 +318,15 @@ def _variable(array):
 @contextlib.contextmanager
 def _reading_refused():
     """Let this thread read no array's values, on which the rest of its graph might depend."""
-    thread, asnumpy = threading.get_ident(), None
-
-    def refuse(self):
-        if threading.get_ident() != thread:
-            return asnumpy(self)
-        raise _Untraceable("an array's values are read, and no gradient passes through them")
-
     with _tracing:
-        asnumpy, nd.NDArray.asnumpy = nd.NDArray.asnumpy, refuse
+        thread, asnumpy = threading.get_ident(), nd.NDArray.asnumpy
+
+        def refuse(self):
+            if threading.get_ident() != thread:
+                return asnumpy(self)
+            raise _Untraceable("an array's values are read, and no gradient passes through them")
+
+        nd.NDArray.asnumpy = refuse
         try:
             yield
         finally:
@@ -430,11 +430,11 @@ def _verify(graph, result, variables, transposed, with_gradients):
     if with_gradients:
         kept = [variable.grad.copy() for variable in variables]
         autograd.backward(results)
-        _check_alike([(new.grad.T if mark else new.grad, variable.grad)
-                      for new, variable, mark in zip(given, variables, transposed)],
-                     GRADIENT_TOLERANCE, OF_THE_LARGEST)
+        gradients = [(new.grad.T if mark else new.grad, variable.grad.copy())
+                     for new, variable, mark in zip(given, variables, transposed)]
         for variable, grad in zip(variables, kept):
             variable.grad[:] = grad
+        _check_alike(gradients, GRADIENT_TOLERANCE, OF_THE_LARGEST)
     graph.is_verified = True
 
 

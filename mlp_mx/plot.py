@@ -14,7 +14,7 @@ from ._support.files import check_suffix, check_writable, whole_file
 
 __all__ = [
     "check_count", "check_path", "confusion_matrix", "first_layer", "inputs", "learning_curves",
-    "mistakes", "save", "strip",
+    "mistakes", "save", "strip", "use_log_scale",
 ]
 
 BLUE, ORANGE, VERMILION = "#0072B2", "#E69F00", "#D55E00"
@@ -55,8 +55,7 @@ def inputs(originals, images, captions):
         Long lines are shortened in the middle.
     """
     images, captions = _as_arrays(images, captions)
-    check_count(len(images))
-    figure, cells = _grid(2 * len(images), columns=6, gap=0.4, below=0.7)
+    figure, cells = _grid(len(images), columns=6, gap=0.4, below=0.7, axes_each=2)
     for left, right, original, image, caption in zip(
             cells[::2], cells[1::2], originals, images, captions):
         _show(left, original, (0, 255))
@@ -90,8 +89,6 @@ def learning_curves(epochs, losses, train_accuracies, test_accuracies, published
         Runs to draw dashed for the same epochs, like `mlp_mx.train.published.RUNS`.
     """
     figure = _figure(9, 3.6, layout="constrained")
-    from matplotlib.ticker import LogLocator
-
     left, right = figure.subplots(1, 2)
     runs = published or ()
     _plot_curve(left, epochs, losses, runs, 0, BLUE, "training")
@@ -100,12 +97,19 @@ def learning_curves(epochs, losses, train_accuracies, test_accuracies, published
     _finish(left, "loss (nats per example)")
     _finish(right, "accuracy")
     if max(losses) > 10 * min(losses):
-        left.set_yscale("log")
-        left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        left.yaxis.set_major_formatter("{x:g}")
-        left.minorticks_off()
+        use_log_scale(left)
     right.yaxis.set_major_formatter(lambda accuracy, _: f"{100 * accuracy:g}%")
     return figure
+
+
+def use_log_scale(axes):
+    """Give the y-axis of some axes a logarithmic scale with plain numbers, such as 0.05."""
+    from matplotlib.ticker import LogLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
 
 
 def _plot_curve(axes, epochs, curve, runs, column, color, label):
@@ -260,8 +264,10 @@ def _figure(width, height, **options):
     return Figure(figsize=(width, height), **options)
 
 
-def _grid(count, columns, gap, below):
-    """A figure and its square axes, row by row; spaces are fractions of their side."""
+def _grid(count, columns, gap, below, axes_each=1):
+    """A figure and its square axes for some digits, row by row; spaces are fractions of a side."""
+    check_count(count)
+    count *= axes_each
     columns = min(count, columns)
     rows = -(-count // columns)
     figure = _figure(SIDE * (columns + gap * (columns - 1)), SIDE * (rows + below * (rows - 1)))
@@ -278,7 +284,6 @@ def _show(axes, image, limits, cmap="gray"):
 
 def _captioned(images, captions, wrong, columns=10, gap=0.22):
     """Digits with captions below them, the wrong ones in red."""
-    check_count(len(images))
     figure, cells = _grid(len(images), columns, gap, below=0.4)
     for axes, image, caption, is_wrong in zip(cells, images, captions, wrong):
         _show(axes, image, (images.min(), images.max()))

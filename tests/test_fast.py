@@ -186,6 +186,18 @@ def test_a_graph_that_computes_something_else_is_refused(factor):
         fast._verify(lambda given: factor * given[0], X, [X], [False], with_gradients=False)
 
 
+def test_gradients_are_left_alone_where_a_graph_is_refused():
+    X = nd.ones((2, 3))
+    X.attach_grad()
+    X.grad[:] = 7
+    with autograd.record():
+        result = 2 * X
+    with pytest.raises(fast._Untraceable, match="gives other results"):
+        fast._verify(lambda given: given[0] + nd.BlockGrad(given[0]), result, [X], [False],
+                     with_gradients=True)
+    assert (X.grad == 7).asnumpy().all()
+
+
 def test_add_scaled_adds_in_place():
     random = np.random.RandomState(5)
     a, b = random.normal(size=(2, 30, 40)).astype(np.float32)

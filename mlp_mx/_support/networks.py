@@ -6,7 +6,8 @@ import inspect
 from .. import InputError
 
 __all__ = [
-    "FAILURES", "checked", "checked_batch", "computed", "functions_of", "name_of", "reason_of",
+    "FAILURES", "check_any", "checked", "checked_batch", "computed", "functions_of", "name_of",
+    "reason_of",
 ]
 
 # What a function raises whose arguments do not fit it. MXNetError is a RuntimeError.
@@ -58,6 +59,13 @@ def checked_batch(batch):
             found = f"shapes {X.shape} and {label.shape}"
     raise InputError("expected batches (data, label), NDArrays of shapes (n, …) and (n,) with n at "
                      f"least 1, found {found}")
+
+
+def check_any(num_examples, purpose):
+    """Raise an `InputError` if there was no example to train or to evaluate on."""
+    if not num_examples:
+        raise InputError(f"expected at least one example to {purpose} on, found none; a generator "
+                         "ends after one pass, a list of batches does not")
 
 
 def _num_arguments(function):

@@ -15,7 +15,6 @@ import os
 import re
 
 from .. import Error, InputError
-from .._support import signals
 from . import cuda, diagnosis
 from .blas import blas_kernel, cpu_features
 
@@ -50,11 +49,10 @@ def load():
         If an environment variable would make MXNet abort.
     """
     diagnosis.check_environment()
-    with signals.deferred():  # interrupted, an import would leave halves of modules behind
-        try:
-            return _import_mxnet()
-        except Exception as error:
-            raise MXNetLoadError(f"MXNet cannot be loaded: {diagnosis.explain(error)}") from error
+    try:
+        return _import_mxnet()
+    except Exception as error:
+        raise MXNetLoadError(f"MXNet cannot be loaded: {diagnosis.explain(error)}") from error
 
 
 def _import_mxnet():

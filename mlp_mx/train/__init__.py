@@ -5,11 +5,11 @@ import time
 from typing import NamedTuple
 
 from .. import InputError, fast, model
-from .._support.networks import checked, checked_batch, computed
+from .._support.networks import check_any, checked, checked_batch, computed
 from .._support.progress import steps
 from ..runtime.lazy import autograd, nd
 from .distributed import Workers
-from .losses import ONCE, CumulativeLoss, DivergenceError, check_finite
+from .losses import CumulativeLoss, DivergenceError, check_finite
 
 __all__ = ["DivergenceError", "Epoch", "SGD", "evaluate_accuracy", "fit", "summed_loss",
            "train_epoch"]
@@ -63,8 +63,7 @@ def evaluate_accuracy(data_iterator, params, net=model.net, workers=None):
             correct[-5].wait_to_read()
     numerator = sum(int(count.asscalar()) for count in correct)
     numerator, denominator = workers.total(numerator, denominator)
-    if not denominator:
-        raise InputError(f"expected at least one example to evaluate on, found none{ONCE}")
+    check_any(denominator, "evaluate")
     return numerator / denominator
 
 
@@ -151,8 +150,7 @@ def fit(
         ``net(X, params)`` returns logits; X is float32, shape (batch, num_inputs). The chapter's
         ``net(X)``, with `params` among its globals, works, too.
     loss : callable, default `mlp_mx.model.softmax_cross_entropy`
-        ``loss(yhat_linear, y)`` returns a loss for each example, or their sum; y is
-        one-hot.
+        ``loss(yhat_linear, y)`` returns a loss for each example, or their sum; y is one-hot.
     update : callable, default `SGD`
         ``update(params, lr)`` changes parameters in place, given their gradients.
     start_epoch : int, default 0

@@ -87,7 +87,8 @@ def _checked_history(path, saved):
     try:
         epochs = [Epoch(**record) for record in saved["history"]]
         numbers = [number for epoch in epochs for number in epoch]
-        if (epochs and [repr(epoch.epoch) for epoch in epochs] == [*map(repr, range(len(epochs)))]
+        if (epochs and [epoch.epoch for epoch in epochs] == [*range(len(epochs))]
+                and all(type(epoch.epoch) is int for epoch in epochs)
                 and all(type(number) in (int, float) and math.isfinite(number)
                         for number in numbers)
                 and all(types[name](str(saved[name])) == saved[name] for name in SETTINGS)

@@ -3,14 +3,14 @@
 import numpy as np
 
 from .. import Error, InputError
+from .._support.networks import check_any
 from ..runtime.lazy import nd
 
-__all__ = ["ONCE", "CumulativeLoss", "DivergenceError", "check_finite"]
+__all__ = ["CumulativeLoss", "DivergenceError", "check_finite"]
 
 # Batches whose losses are read from the device at once. Reading each would make the Python thread
 # wait each time; reading none would let it run ahead of the device, and memory grow with that.
 BATCHES_PER_READ = 50
-ONCE = "; a generator ends after one pass, a list of batches does not"
 ADVICE = "training diverged; try a smaller learning rate, batch size or weight scale"
 
 
@@ -37,8 +37,7 @@ class CumulativeLoss:
     def mean(self, workers):
         """The mean over all examples; each of the workers has added a part of every loss."""
         self._read()
-        if not self._num_examples:
-            raise InputError(f"expected at least one example to train on, found none{ONCE}")
+        check_any(self._num_examples, "train")
         return workers.total(self._sum)[0] / self._num_examples
 
     def _read(self):
