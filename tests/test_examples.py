@@ -4,13 +4,13 @@ import json
 import pathlib
 import re
 import runpy
+import webbrowser
 
 import matplotlib
 import matplotlib.image
 import pytest
 
 from mlp_mx import checkpoint, data, model
-from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.runtime import nd
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -72,10 +72,7 @@ def test_predict_digits_predicts_and_draws(training, tmp_path):
 
 
 @pytest.mark.slow
-def test_misclassified_prints_and_draws(training, loaders, monkeypatch, tmp_path):
-    images, labels = next(loaders[0].in_order(6400))
-    few = ArrayLoader("MNIST", images, labels, 64, seed=0)
-    monkeypatch.setattr(data, "load", lambda *args, **options: (few, loaders[1]))
+def test_misclassified_prints_and_draws(training, example, tmp_path):
     printed = training("misclassified.py")
     accuracy = float(re.search(r"Epoch 0\. Test_acc (.*)", printed)[1])
     wrong = int(re.search(r"(\d+) of 10000 test digits are misclassified", printed)[1])
@@ -86,15 +83,9 @@ def test_misclassified_prints_and_draws(training, loaders, monkeypatch, tmp_path
     assert all(truth != prediction for truth, prediction, _ in confusions)
     for name in ("confusion.png", "mistakes.png"):
         assert min(matplotlib.image.imread(tmp_path / name).shape[:2]) > 400
-
-
-@pytest.mark.slow
-def test_misclassified_takes_a_saved_model(example, loaders, monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "load", lambda *args, **options: loaders)
     checkpoint.save("model.npz", model.init_params(num_hidden=8, seed=0))
     code, printed, errors = example("misclassified.py", "--model", "model.npz")
-    assert (code, errors) == (0, "")
-    assert "Epoch" not in printed and (tmp_path / "mistakes.png").exists()
+    assert (code, errors) == (0, "") and "Epoch" not in printed  # a saved model is not trained
 
 
 @pytest.mark.slow
@@ -105,26 +96,31 @@ def test_own_digit_reads_the_three_that_it_draws(training, tmp_path):
     assert width > 3 * height  # four steps
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--image", "absent.png"], "absent.png: cannot be read: No such file or directory"),
-    (["--dataset", "cats"], "argument --dataset: invalid choice: 'cats'.*"),
+@pytest.mark.parametrize("line, message", [
+    ("own_digit.py --image absent.png", "absent.png: cannot be read: No such file or directory"),
+    ("own_digit.py --dataset cats", "argument --dataset: invalid choice: 'cats'"),
+    ("misclassified.py --model absent.npz", "absent.npz cannot be read: No such file or directory"),
+    ("misclassified.py --model linear.npz", "linear.npz: expected a network with 784 inputs and "
+     "two hidden layers, found shapes [(784, 10), (10,)]"),
+    ("misclassified.py --out absent", "absent/confusion.png cannot be written: No such file"),
+    ("misclassified.py --dataset cats", "argument --dataset: invalid choice: 'cats'"),
+    ("compare_runs.py absent.jsonl", "absent.jsonl cannot be read: No such file or directory"),
+    ("compare_runs.py empty.jsonl", "no epochs in empty.jsonl; train with --log first"),
+    ("compare_runs.py other.jsonl", "other.jsonl: expected a log of mlp_mx.train, each line with"),
+    ("draw_digit.py small.npz --no-open", "small.npz: expected a network with 784 inputs and 10 "
+     "outputs, found 20-3-3-10; use a model saved by"),
+    ("draw_digit.py small.npz --out page.txt", "a file name that ends in .html, found 'page.txt'"),
 ])
-def test_own_digit_refuses_in_one_line(example, arguments, message):
-    code, _, errors = example("own_digit.py", *arguments)
-    assert code == 2 and re.fullmatch(f"error: {message}\n", errors)
-
-
-@pytest.mark.parametrize("arguments, message", [
-    (["--model", "absent.npz"], "absent.npz cannot be read: No such file or directory"),
-    (["--model", "linear.npz"], r"linear.npz: expected a network with 784 inputs and two hidden "
-     r"layers, found shapes \[\(784, 10\), \(10,\)\]"),
-    (["--out", "absent"], "absent/confusion.png cannot be written: No such file or directory"),
-    (["--dataset", "cats"], "argument --dataset: invalid choice: 'cats'.*"),
-])
-def test_misclassified_refuses_in_one_line(example, arguments, message):
+def test_examples_refuse_in_one_line(example, tmp_path, line, message):
     checkpoint.save("linear.npz", [nd.ones(shape) for shape in ((784, 10), (10,))])
-    code, _, errors = example("misclassified.py", *arguments)
-    assert code == 2 and re.fullmatch(f"error: {message}\n", errors)
+    checkpoint.save("small.npz", model.init_params(num_inputs=20, num_hidden=3))
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "other.jsonl").write_text('{"epoch": [1], "loss": 1, "train_accuracy": 1, '
+                                          '"test_accuracy": 1, "seconds": 1}\n')
+    before = sorted(tmp_path.iterdir())
+    code, printed, errors = example(*line.split())
+    assert (code, printed) == (2, "") and sorted(tmp_path.iterdir()) == before
+    assert errors.startswith("error: ") and errors.count("\n") == 1 and message in errors
 
 
 def write_log(path, num_hidden, seed, accuracies):
@@ -153,16 +149,31 @@ def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
     assert (tmp_path / "out.svg").read_text().count("<!-- num hidden") == 2  # in the legend
 
 
-@pytest.mark.parametrize("log, message", [
-    ("absent.jsonl", "absent.jsonl cannot be read: No such file or directory"),
-    ("empty.jsonl", "no epochs in empty.jsonl; train with --log first"),
-    ("other.jsonl", "other.jsonl: expected a log of mlp_mx.train, each line with epoch, loss, "
-     "train_accuracy, test_accuracy, seconds"),
+def test_draw_digit_writes_one_file_that_refers_to_no_other(example, tmp_path, monkeypatch):
+    monkeypatch.setattr(webbrowser, "open", None)  # is not called
+    checkpoint.save("model.npz", model.init_params(seed=0), dataset="MNIST", test_accuracy=0.9754)
+    assert example("draw_digit.py", "model.npz", "--no-open", "--out", "page.html") == (
+        0, "page.html: 1.1 MB, for any browser\n", "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.npz", "page.html"]
+    text = (tmp_path / "page.html").read_text()
+    assert not re.search(r"https?:|\bsrc\s*=|\bimport\b|@import|url\(", text)
+    assert re.findall(r'href="([^"]*)"', text) == ["data:,"]  # no icon
+    assert "Trained on MNIST; test accuracy 97.54%." in text
+
+
+@pytest.mark.parametrize("metadata, expected", [
+    ({"dataset": "glyphs", "test_accuracy": 0.979}, "Trained on digits drawn from fonts; test "
+     "accuracy 97.90%. It may misread handwriting."),
+    ({"dataset": "MNIST", "test_accuracy": "<b>"}, "Trained on MNIST."),
+    ({"dataset": ["<script>"], "test_accuracy": 0.5}, "Training data set: unknown."),
 ])
-def test_compare_runs_refuses_in_one_line(example, tmp_path, log, message):
-    (tmp_path / "empty.jsonl").touch()
-    (tmp_path / "other.jsonl").write_text('{"epoch": [1]}\n')
-    assert example("compare_runs.py", log) == (2, "", f"error: {message}\n")
+def test_draw_digit_says_what_the_metadata_say(example, tmp_path, monkeypatch, metadata, expected):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    checkpoint.save("model.npz", model.init_params(num_hidden=3), **metadata)
+    assert example("draw_digit.py", "model.npz")[0] == 0
+    assert opened == [(tmp_path / "draw_digit.html").as_uri()]
+    assert f'"about": "{expected}"' in (tmp_path / "draw_digit.html").read_text()
 
 
 @pytest.mark.parametrize("program", [*ROOT.glob("benchmarks/*.py"), ROOT / "docs" / "pictures.py"],
