@@ -18,11 +18,15 @@ def net(X, params):
     return nd.dot(h2, W3) + b3
 
 
-def step(X, label, params, learning_rate):
+def SGD(params, lr):
+    for param in params:
+        param[:] = param - lr * param.grad
+
+
+def step(X, label, params, lr, net=net, loss=softmax_cross_entropy, update=SGD):
     """One turn of the training loop; returns the summed loss."""
     with autograd.record():
-        loss = softmax_cross_entropy(net(X.reshape((-1, 784)), params), nd.one_hot(label, 10))
-    loss.backward()
-    for param in params:
-        param[:] = param - learning_rate * param.grad
-    return nd.sum(loss).asscalar()
+        losses = loss(net(X.reshape((len(X), -1)), params), nd.one_hot(label, 10))
+    losses.backward()
+    update(params, lr)
+    return nd.sum(losses).asscalar()

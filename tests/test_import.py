@@ -63,14 +63,13 @@ SAVERS = {
 }
 
 
-@pytest.mark.parametrize("sizes", [(784, 256, 256, 10), (9, 9, 9, 9)], ids=str)
 @pytest.mark.parametrize("saver", SAVERS)
-def test_load_reads_gluons_networks(tmp_path, saver, sizes):
+def test_load_reads_gluons_networks(tmp_path, saver):
     path = tmp_path / "gluon.params"
-    net = dense(*sizes)
+    net = dense(9, 9, 9, 9)  # no shape tells inputs from outputs
     SAVERS[saver](net, path)
     params, metadata = checkpoint.load(path)
-    assert metadata == {} and [param.shape for param in params[::2]] == list(zip(sizes, sizes[1:]))
+    assert metadata == {}
     assert_computes_the_same(params, net)
 
 
@@ -85,11 +84,12 @@ def test_load_orders_layers_by_number_and_not_by_place(tmp_path):
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_load_reads_the_chapters_own_arrays(tmp_path, named):
+def test_load_reads_the_chapters_own_arrays_with_a_warning(tmp_path, named):
     path = tmp_path / "chapter.params"
     params = model.init_params(num_inputs=7, num_hidden=7, num_outputs=7, seed=1)
     nd.save(str(path), dict(zip(checkpoint.names(6), params)) if named else params)
-    loaded, metadata = checkpoint.load(path)
+    with pytest.warns(UserWarning, match="no SHA-256"):
+        loaded, metadata = checkpoint.load(path)
     assert metadata == {}
     assert all((a == b).asnumpy().all() for a, b in zip(loaded, params))
 
