@@ -71,7 +71,7 @@ def test_resume_refuses_other_settings_by_name(path, capsys, option, value, comp
 @pytest.mark.parametrize("key, value", [
     ("history", None), ("epoch", 1), ("loss", float("nan")), ("test_accuracy", True), ("extra", 1),
     ("seed", -1), ("learning_rate", "fast"), ("batch_size", 0.5), ("num_hidden", 7),
-    ("dataset", "cifar"),
+    ("dataset", "cifar"), ("dataset", "auto"),
 ])
 def test_resume_refuses_a_crafted_record_in_one_line(path, capsys, key, value):
     params, saved = checkpoint.load(path)
