@@ -106,10 +106,8 @@ class Jobs:
     def train(self, starter, path):
         """Start a training that does not come to its end, and wait for its first model."""
         job = self.start(starter, 2, 1, *TRAIN, "--epochs", 10**5, "--save", path)
-        deadline = time.monotonic() + 60
-        while not path.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(path.exists, seconds=60)
+        assert path.exists()
         return job
 
     def processes(self):
@@ -126,6 +124,12 @@ class Jobs:
         return found
 
 
+def wait_for(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def free_port():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -137,9 +141,8 @@ def jobs(tmp_path):
     """`Jobs`, of which no process may be left."""
     jobs = Jobs(tmp_path)
     yield jobs
-    deadline = time.monotonic() + launch.GRACE + 2  # for hosts, and after a killed launcher
-    while jobs.processes() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    # For hosts, and after a killed launcher.
+    wait_for(lambda: not jobs.processes(), seconds=launch.GRACE + 2)
     left = jobs.processes()
     for number in left:
         os.kill(number, signal.SIGKILL)

@@ -8,6 +8,7 @@ import pytest
 from mlp_mx import checkpoint, data
 from mlp_mx._support import signals
 from mlp_mx.train import __main__ as train_command
+from mlp_mx.train import record
 
 pytestmark = pytest.mark.usefixtures("few_glyphs")
 
@@ -19,26 +20,29 @@ def run(*arguments):
 @pytest.mark.parametrize("suffix", [".npz", ".params"])
 def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, capsys, suffix):
     whole, half = tmp_path / f"whole{suffix}", tmp_path / f"half{suffix}"
-    plot = tmp_path / "curves.svg"
+    plot, log = tmp_path / "curves.png", tmp_path / "log"
     options = ["--dataset", "glyphs", "--learning-rate", 0.005, "--batch-size", 32,
                "--num-hidden", 24, "--seed", 5, "--weight-scale", 0.05]
     assert run("--epochs", 4, "--save", whole, *options) == 0
     printed = capsys.readouterr().out.splitlines()
     assert run("--epochs", 2, "--save", half, *options) == 0
     capsys.readouterr()
-    assert run("--epochs", 4, "--resume", half, "--plot", plot) == 0  # the rest it remembers
+    # What is not given, the saved run gives.
+    assert run("--epochs", 4, "--resume", half, "--plot", plot, "--log", log) == 0
     resumed = capsys.readouterr().out.splitlines()
     assert resumed[1:-1] == printed[3:-1]  # all but where it is saved, and the first two epochs
-    assert resumed[-1] == f"saved as {half}" and plot.exists()
+    assert resumed[-1] == f"saved as {half}"
+    assert plot.read_bytes().startswith(b"\x89PNG")
     (params, saved), (expected, whole_saved) = checkpoint.load(half), checkpoint.load(whole)
     for a, b in zip(params, expected):
         assert (a == b).asnumpy().all()
     for settings in (saved, whole_saved):
-        for record in (settings, *settings["history"]):
-            assert record.pop("seconds") > 0
+        for epoch in (settings, *settings["history"]):
+            assert epoch.pop("seconds") > 0
     assert saved == whole_saved
+    assert [(line["epoch"], line["seed"]) for line in record.read(log)] == [(2, 5), (3, 5)]
     assert (saved["dataset"], saved["epoch"], saved["batch_size"]) == ("glyphs", 3, 32)
-    assert f"{saved['test_accuracy']:.4f}" in printed[-2]
+    assert f"{saved['test_accuracy']:.4f} (not MNIST" in printed[-2]
 
 
 @pytest.fixture
