@@ -107,6 +107,7 @@ def test_bad_command_lines_get_one_line_and_exit_code_2(capsys, name, line):
     ("train", "--data-dir /dev/null", "Not a directory"),
     ("train", "--epoch 1", "unrecognized arguments"),  # no abbreviations
     ("launch", "-n 0 -- true", "expected a whole number from 1"),
+    ("launch", "-n 1 -s 0 -- true", "argument -s/--num-servers: expected a whole number from 1"),
     ("launch", "-n 1", "required: COMMAND"),
     ("launch", "-n 1 --hosts /dev/null -- true", "cannot be read: Not a regular file"),
     ("launch", "-n 1 --hosts damaged.npz -- true", "damaged.npz cannot be read: 'utf-8' codec"),
