@@ -7,6 +7,8 @@ import numpy as np
 from mlp_mx.train import __main__ as train_command
 from mlp_mx.data import glyphs
 
+COMMAND = [sys.executable, __file__]  # takes the options of training
+
 
 def _half(count, seed):
     """Noise, with a bright line in a place that tells the label."""

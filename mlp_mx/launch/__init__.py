@@ -72,7 +72,7 @@ class Process:
     The first worker's errors are shown at once; those of another process, if it fails.
     """
 
-    def __init__(self, job, rank, hosts, python):
+    def __init__(self, job, rank, hosts, python, errors):
         role, number, command, variables = job.part(rank)
         self.name = f"{role} {number}"
         threads = max(1, (os.cpu_count() or 1) // 2 // job.num_workers)  # MXNet's default, shared
@@ -84,15 +84,15 @@ class Process:
             self.name += f" on {host}"
             command = [*SSH, "--", host, _line(job, rank, host, python)]
             environment, stdin = None, subprocess.PIPE
-        self._said = None if (role, number) == ("worker", 0) else tempfile.TemporaryFile()
-        self.popen = _start(command, env=environment, stdin=stdin, stderr=self._said)
+        self._errors = None if (role, number) == ("worker", 0) else errors
+        self.popen = _start(command, env=environment, stdin=stdin, stderr=self._errors)
 
     def check(self):
         """Raise an `Error` if the process has failed."""
         if self.popen.poll():
-            if self._said:
-                self._said.seek(0)
-                print(self._said.read().decode(errors="replace"), end="", file=sys.stderr)
+            if self._errors:
+                self._errors.seek(0)
+                print(self._errors.read().decode(errors="replace"), end="", file=sys.stderr)
             code = _end(self.popen, 0)
             error = Error(f"{self.name} {KILLED.get(code, f'ended with exit code {code}')}")
             error.exit_code = code
@@ -107,7 +107,8 @@ def run(job, hosts, python):
     with bound(job.address) as port, signals.deferred(), contextlib.ExitStack() as stack:
         job, processes = job._replace(address=port.getsockname()), []
         for rank in range(1 + job.num_servers + job.num_workers):
-            processes.append(Process(job, rank, hosts, python))
+            errors = stack.enter_context(tempfile.TemporaryFile())
+            processes.append(Process(job, rank, hosts, python, errors))
             stack.callback(_end, processes[rank].popen, 0)
         workers = processes[1 + job.num_servers:]
         # The first worker ends before the others, which it needs to finish its batch.
