@@ -15,7 +15,7 @@ module          what is in it
 ``predict``     predictions for your own pictures and for test digits
 ``plot``        arrays in, figures out
 ``export``      a saved network as an ONNX file
-``launch``      one training in several processes, on one machine or many
+``launch``      one training run in several processes, on one machine or many
 ==============  ===============================================================================
 
 Submodules are imported when they are first used: ``import mlp_mx; mlp_mx.model.net``. MXNet is

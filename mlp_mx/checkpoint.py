@@ -96,7 +96,7 @@ def load(path, ctx=None):
 
     The latter are in a ``.params`` file, with the chapter's names; without names, in the chapter's
     order; or with gluon's names for the weights and biases of ``Dense`` layers, in the order of the
-    numbers in the names. Such a file does not say what is between the layers; here that is
+    numbers in the names. Such a file does not record the activation function; here that is
     `mlp_mx.model.relu`.
 
     Parameters

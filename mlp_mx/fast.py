@@ -89,7 +89,7 @@ def traced(function):
 
 
 def elementwise(update):
-    """Mark an update that treats all numbers alike, and keeps no state: a decorator.
+    """Mark an update as elementwise and stateless: a decorator.
 
     Such an update may be given all parameters, and all gradients, as one array.
 
@@ -287,8 +287,8 @@ def _warn(function, reason):
     """Warn of a function that runs as written, once."""
     if not all(one in _warned for one in functions_of(function)):
         _warned.update(functions_of(function))
-        warnings.warn(f"running {name_of(function)} as written, two to three times slower than "
-                      f"as a graph: {reason}", stacklevel=5)
+        warnings.warn(f"running {name_of(function)} as written, which takes two to three times as "
+                      f"long as a graph: {reason}", stacklevel=5)
 
 
 def _record(function, args, variables):
@@ -348,8 +348,8 @@ def _rewritten(tape, positions, shapes, transposed):
     for number, node in enumerate(tape["nodes"]):
         if node["op"] == "null":
             if node["name"] not in positions:
-                raise _Untraceable("an array is neither an argument nor computed from one, such "
-                                   "as a constant")
+                raise _Untraceable("an array, such as a constant, is neither an argument nor "
+                                   "computed from one")
             position = positions[node["name"]]
             places.append(position + count * transposed[position])
             continue
@@ -446,4 +446,5 @@ def _check_alike(pairs, tolerance, of_the_largest=0):
     for (found, expected), norm in zip(pairs, norms):
         # Not ">", which is false for NaN.
         if np.isfinite(norm) and not np.linalg.norm(found - expected) <= tolerance * norm + least:
-            raise _Untraceable("the traced graph gives other results, as with random numbers")
+            raise _Untraceable("the graph gives other results than the function, as it does if "
+                               "that draws random numbers")

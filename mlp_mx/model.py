@@ -80,7 +80,7 @@ def softmax(y_linear):
 
 
 def cross_entropy(yhat, y):
-    """Cross-entropy of probabilities; see `softmax_cross_entropy` for one that cannot overflow.
+    """Cross-entropy of probabilities; `softmax_cross_entropy` is finite even where one underflows.
 
     Parameters
     ----------

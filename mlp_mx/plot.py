@@ -1,9 +1,9 @@
 """Draw figures from arrays, and `save` them as PNG, SVG or PDF.
 
 No figure needs a display, and Matplotlib's settings are left alone. Functions that draw return a
-`matplotlib.figure.Figure`; those that take images raise an `InputError` if there are none or more
-than 1000, or if shapes do not match. Images are white on black, whatever the scale of their values.
-Colours are Okabe and Ito's, which colour-blind people can tell apart.
+`matplotlib.figure.Figure`; those that take images raise an `InputError` if there are none, if more
+than 1000 would be drawn, or if shapes do not match. Images are white on black, whatever the scale
+of their values. Colours are Okabe and Ito's, which colour-blind people can tell apart.
 """
 
 import numpy as np

@@ -54,7 +54,7 @@ def folder(data_dir=None):
 
 
 def status(path):
-    """Whether each of `FILES` in a folder is "verified", "missing" or what is wrong with it: a dict."""
+    """A dict that says for each of `FILES`: "verified", "missing", or what is wrong with it."""
     return {name: _file_status(path / name, digest) for name, digest in FILES.items()}
 
 

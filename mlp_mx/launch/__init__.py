@@ -1,8 +1,9 @@
 """Start the processes of a job on this machine or on several, and end them together.
 
 A job is a scheduler, through which the others find each other; servers, which sum what workers push
-to MXNet's kvstore; and workers, which run the command. `run` starts them here, or by ssh. What runs
-on other machines is this launcher, as with mpirun and srun; `become` makes it a part of the job.
+to MXNet's kvstore; and workers, which run the command. `run` starts them here, or over ssh. On
+other machines, and with mpirun and srun, this launcher runs again, and `become` turns it into one
+process of the job.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from typing import NamedTuple
 from .. import Error, InputError
 from .._support import signals
 
-# MXNet, when it is imported, serves in a process whose role is not to work.
+# In a scheduler or a server, importing MXNet serves the job, and does not return before its end.
 SERVE = ["python", "-c", "from mlp_mx import runtime; runtime.load()"]
 PASSED_ON = ("MLP_MX_DATA", "OMP_NUM_THREADS", "PYTHONPATH")  # to hosts
 SSH_RANK = "MLP_MX_SSH_RANK"
@@ -67,7 +68,7 @@ class Job(NamedTuple):
 
 
 class Process:
-    """A process of a job: by ssh if there are hosts, on which this launcher then starts it.
+    """A process of a job: over ssh if there are hosts, on which this launcher then starts it.
 
     The first worker's errors are shown at once; those of another process, if it fails.
     """
@@ -102,7 +103,7 @@ class Process:
 def run(job, hosts, python):
     """Run a job until its workers end, or any of its processes fails; then end the others.
 
-    Servers and workers run here or, one after the other, on the hosts; the scheduler runs here.
+    Servers and workers run here or, assigned in turn, on the hosts; the scheduler runs here.
     """
     with bound(job.address) as port, signals.deferred(), contextlib.ExitStack() as stack:
         job, processes = job._replace(address=port.getsockname()), []
@@ -133,7 +134,7 @@ def _line(job, rank, host, python):
 def become(job, rank):
     """Run a part of a job for this process, which ssh, mpirun or srun has started, and exit.
 
-    The part ends if the scheduler is out of reach for a while, as when a cable is unplugged; by
+    The part ends if the scheduler is out of reach for a while, as when a cable is unplugged; over
     ssh, also if the launcher, at the other end of standard input, has ended.
     """
     role, _, command, variables = job.part(rank)

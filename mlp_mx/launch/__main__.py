@@ -34,15 +34,15 @@ def _parser():
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx.launch",
         description="Run a command in several worker processes, with servers and a scheduler: on "
-        "this machine, on others by ssh, or in the processes that mpirun or srun has started. The "
-        "processes have no authentication: use a private network.",
+        "this machine, on others over ssh, or in the processes that mpirun or srun has started. "
+        "The processes have no authentication: use a private network.",
     )
     add = parser.add_argument
     add("-n", "--num-workers", type=cli.integer(1, 1000), metavar="N",
         help="processes that run the command (default with mpirun or srun: all remaining ones)")
     add("-s", "--num-servers", type=cli.integer(1, 1000), default=1, metavar="N",
         help="processes that sum gradients")
-    add("--hosts", type=cli.path, metavar="FILE", help="machines to use by ssh, one per line")
+    add("--hosts", type=cli.path, metavar="FILE", help="machines to use over ssh, one per line")
     add("--python", type=cli.path, metavar="PATH",
         help="Python on the hosts (default: the path of this one)")
     add("--address", type=_address, metavar="IP:PORT", help="address that the scheduler listens "
@@ -62,7 +62,7 @@ def main(argv=None):
     if args.python and not args.hosts:
         raise InputError("--python requires --hosts")
     if not args.num_workers and not size:
-        raise InputError("--num-workers N is required here")
+        raise InputError("--num-workers N is required unless mpirun or srun starts the processes")
     num_workers = args.num_workers or size - 1 - args.num_servers
     if num_workers < 1 or size not in (0, 1 + args.num_servers + num_workers):
         raise InputError(f"expected 1 process for the scheduler, {args.num_servers} for servers "
@@ -108,7 +108,9 @@ def _hosts(path):
         hosts = [line for line in (line.decode().split("#")[0].strip() for line in lines) if line]
     wrong = [host for host in hosts if host.startswith("-") or len(host.split()) > 1]
     if wrong or not hosts:
-        raise InputError(f"--hosts {path}: expected one host per line, found {wrong[:1] or 'none'}")
+        found = f"the line {wrong[0]!r}" if wrong else "none"
+        raise InputError(f"--hosts {path}: expected one host per line, found {found}; correct the "
+                         "file")
     return hosts
 
 

@@ -57,8 +57,8 @@ def check_environment():
     for name in WHOLE_NUMBERS:
         value = os.environ.get(name, "")
         if value and not re.fullmatch(r"0*[1-9]\d{0,8}", value.strip(), re.ASCII):
-            raise InputError(f"{name}: MXNet expects a whole number from 1, found {value!r}; set "
-                             f"one, or run: unset {name}")
+            raise InputError(f"{name}: MXNet expects a whole number of at least 1, found "
+                             f"{value!r}; change it, or run: unset {name}")
     role, missing = os.environ.get("DMLC_ROLE"), [name for name in JOB if name not in os.environ]
     if role is not None and missing:
         raise InputError(f"DMLC_ROLE is {role!r}, as in a distributed job, but {missing[0]} is not "

@@ -1,7 +1,8 @@
-"""One training on several devices, of one machine or of many: MXNet's kvstore sums the gradients.
+"""One training run on several devices, of one machine or of many, with MXNet's kvstore.
 
 Each batch is cut into a part for each device. Each computes its part's gradients on its own copy of
-the parameters, gets the sum over all devices, and takes the same step; so the copies stay alike.
+the parameters, gets the sum over all devices from the kvstore, and takes the same step; so the
+copies stay alike.
 """
 
 import contextlib
@@ -23,8 +24,8 @@ def join(contexts):
 class Workers(contextlib.AbstractContextManager):
     """The workers of a job, seen from one: number `rank` of `num_workers`, on some `contexts`.
 
-    All have as many. As a context manager, it lets a worker that fails end without the others,
-    which would wait for it.
+    All workers have the same number of contexts. As a context manager, it lets a worker that fails
+    end without the others, which would wait for it.
     """
 
     def __init__(self, contexts, kvstore=None):
@@ -115,7 +116,7 @@ class _Replicas(contextlib.AbstractContextManager):
         results = []
         for part, replica in enumerate(self._replicas, first):
             start, end = size * part // total, size * (part + 1) // total
-            # Of no example there is no gradient; of one that counts for nothing, it is zero.
+            # An empty part has no gradients; those of one example, times 0, are zeros.
             results.append(replica(*(array[start:end] for array in batch)) if start < end
                            else 0 * replica(*(array[:1] for array in batch)))
         return nd.add_n(*(result.as_in_context(results[0].context) for result in results))
