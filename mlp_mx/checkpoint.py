@@ -37,7 +37,7 @@ class CheckpointError(InputError):
 
 
 def save(path, params, **metadata):
-    """Write parameters to a file, whole or not at all.
+    """Write parameters to a file, whole or not at all; it does not record the network's function.
 
     Parameters
     ----------

@@ -24,13 +24,12 @@ import functools
 import itertools
 import json
 import threading
-import warnings
 import weakref
 
 import numpy as np
 
 from . import InputError
-from ._support.networks import FAILURES, computed, functions_of, name_of, reason_of
+from ._support.networks import FAILURES, computed, functions_of, name_of, reason_of, warn_of
 from .runtime.lazy import autograd, mx, nd
 
 __all__ = ["Replica", "add_scaled", "elementwise", "in_turn", "traced"]
@@ -91,7 +90,8 @@ def traced(function):
 def elementwise(update):
     """Mark an update as elementwise and stateless: a decorator.
 
-    Such an update may be given all parameters, and all gradients, as one array.
+    Such an update may be given all parameters, and all gradients, as one array. So do not mark one
+    that computes something of a whole array, such as its norm.
 
     Parameters
     ----------
@@ -287,26 +287,31 @@ def _warn(function, reason):
     """Warn of a function that runs as written, once."""
     if not all(one in _warned for one in functions_of(function)):
         _warned.update(functions_of(function))
-        warnings.warn(f"running {name_of(function)} as written, which takes two to three times as "
-                      f"long as a graph: {reason}", stacklevel=5)
+        warn_of(function, f"running {name_of(function)} as written, which takes two to three times "
+                f"as long as a graph: {reason}")
 
 
 def _record(function, args, variables):
     """The function's result, what the tape says of it, and each variable's position by its name."""
     with autograd.record(train_mode=autograd.is_training()):
-        with _reading_refused():
-            try:
-                result = function(*_like(args, variables))
-            except FAILURES as error:
-                with autograd.pause():
-                    computed(function, *args)  # which fails, too, unless it is the recording
-                raise _Untraceable(reason_of(error)) from error
+        result = _result(function, args, variables)
         identities = [nd.identity(variable) for variable in variables]
     names = [autograd.get_symbol(identity).list_inputs()[0] for identity in identities]
     if not isinstance(result, nd.NDArray):
         raise _Untraceable("the result is not one array")
     tape = json.loads(autograd.get_symbol(result).tojson())
     return result, tape, {name: position for position, name in reversed([*enumerate(names)])}
+
+
+def _result(function, args, variables):
+    try:
+        with _reading_refused():
+            return function(*_like(args, variables))
+    except FAILURES as error:
+        reason = reason_of(error)
+    with autograd.pause():
+        computed(function, *args)  # which fails, too, unless it is the recording
+    raise _Untraceable(reason)
 
 
 def _variable(array):
@@ -348,8 +353,8 @@ def _rewritten(tape, positions, shapes, transposed):
     for number, node in enumerate(tape["nodes"]):
         if node["op"] == "null":
             if node["name"] not in positions:
-                raise _Untraceable("an array, such as a constant, is neither an argument nor "
-                                   "computed from one")
+                raise _Untraceable("it uses an array, such as a constant, that is neither an "
+                                   "argument nor computed from one; such arrays are not trained")
             position = positions[node["name"]]
             places.append(position + count * transposed[position])
             continue

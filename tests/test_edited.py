@@ -119,7 +119,7 @@ class Case(NamedTuple):
     warning: Optional[str] = None  # of a net that cannot be traced
 
 
-CONSTANT, READ = "an array, such as a constant, is neither", "an array's values are read"
+CONSTANT, READ = "uses an array, such as a constant, that is neither", "an array's values are read"
 CASES = {
     "chapter": Case(chapter.net, (64, 32, 32, 10), chapter.softmax_cross_entropy),
     "package": Case(model.net, (64, 32, 32, 10)),
@@ -212,11 +212,69 @@ def test_batches_of_one_size_that_cannot_be_traced_change_the_way_of_all():
         plain_accuracy(batches, params, net))
 
 
+def test_what_trains_nothing_is_said_in_each_epoch():
+    params, others = init(64, 32, 10), init(64, 32, 10)
+
+    def without_effect(params, lr):
+        for param in params:
+            param = param - lr * param.grad
+
+    def net(X):
+        return relus(X, others)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        list(train.fit(params, loader(), loader(), 2, net=net))
+        list(train.fit(params, loader(), loader(), 1, net=relus, update=without_effect))
+    messages = [str(warning.message) for warning in caught]
+    assert "net" in messages[0] and "such arrays are not trained" in messages[0]
+    assert [message.split(":")[0] for message in messages[1:]] == [
+        f"no parameter changed in epoch {epoch}" for epoch in (0, 1, 0)]
+
+
+def test_a_redefined_function_of_the_same_name_is_warned_of_again():
+    """As a cell of a notebook that is edited and run again."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            def net(X, params):
+                return values_read(X, params)
+
+            for _ in range(2):
+                train.evaluate_accuracy(loader(), init(64, 32, 10), net)
+    assert [warning.lineno for warning in caught] == 2 * [net.__code__.co_firstlineno]
+    assert caught[0].filename == __file__
+
+
+def test_a_mean_loss_is_warned_of():
+    def mean_loss(yhat_linear, y):
+        return nd.mean(model.softmax_cross_entropy(yhat_linear, y))
+
+    batches = [next(iter(loader()))]
+    with pytest.warns(UserWarning, match="loss of 16 examples is one number.* 16 times smaller"):
+        train.train_epoch(init(64, 10), batches, LEARNING_RATE, net=relus, loss=mean_loss)
+
+
+def test_the_number_of_outputs_is_that_of_the_net():
+    """Whatever the last parameter is."""
+    def net(X, params):
+        return relus(X, params[:-2]) * params[-2] + params[-1]
+
+    params = init(64, 10) + init(1, 1)
+    next(train.fit(params, loader(), loader(), learning_rate=LEARNING_RATE, net=net))
+
+
+def test_a_loss_that_is_not_finite_before_the_first_step_is_no_divergence():
+    with pytest.raises(train.DivergenceError, match="batch 0: no step was taken before"):
+        next(train.fit(init(64, 10), loader(), loader(), net=relus, loss=model.cross_entropy))
+
+
 def test_an_elementwise_update_gets_one_array_and_another_the_parameters():
     shapes, batches = [], [next(iter(loader()))]
 
     def update(params, lr):
         shapes.append([param.shape for param in params])
+        chapter.SGD(params, lr)
 
     train.train_epoch(init(64, 32, 10), batches, LEARNING_RATE, net=relus, update=update)
     update = fast.elementwise(update)
@@ -235,7 +293,7 @@ def not_implemented(X, params):
     (lambda params: train.evaluate_accuracy(loader(), init(64, 10)),
      r"net cannot be computed from arrays of shapes \(500, 64\), \(64, 10\), \(10,\): not enough"),
     (lambda params: train.evaluate_accuracy(loader(), init(63, 32, 32, 10)),
-     r"net cannot be computed from arrays of shapes \(500, 64\), \(63, 32\)"),
+     r"net cannot .*\(500, 64\), \(63, 32\).*, in line \d+: h1 = relu\(nd.dot\(X.flatten"),
     (lambda params: next(train.fit(init(64, 32, 16, 16, 10), loader(), loader())),
      "^net cannot be computed from arrays of shapes"),
     (lambda params: next(train.fit(init(64, 3), loader(), loader(), net=relus)),
@@ -245,6 +303,10 @@ def not_implemented(X, params):
     (lambda params: train.train_epoch(params, [(nd.ones((2, 64)), nd.array([1, 1.5]))], 0.1),
      "found 1.5"),
     (lambda params: next(train.fit(params, loader(), loader(), net=3)), "net.*found int"),
+    (lambda params: next(train.fit(params, loader(), loader(), loss="mse")), "loss.*found str"),
+    (lambda params: model.predict(nd.ones((2, 64)), params,
+                                  net=lambda X, params: nd.dot(np.tanh(X), params[0])),
+     "Argument lhs must have NDArray type, but got .*, in line"),
     (lambda params: train.train_epoch(params, [(nd.ones((2, 64)), nd.ones((2, 1)))], 0.1),
      r"batches .* found shapes \(2, 64\) and \(2, 1\)"),
     (lambda params: train.evaluate_accuracy([(nd.ones((2, 64))[:0], nd.ones(2)[:0])], params),
@@ -257,7 +319,7 @@ def not_implemented(X, params):
     (lambda params: next(train.fit(params, loader(), loader(), loss=lambda yhat_linear, y: 0.5)),
      "from the loss, found float"),
     (lambda params: model.predict(nd.ones((2, 64)), params, net=not_implemented),
-     "not_implemented cannot be computed .*: NotImplementedError$"),
+     "not_implemented cannot be computed .*: NotImplementedError, in line"),
     (lambda params: next(train.fit(params, iter(loader()), loader())), "; a generator ends"),
     (lambda params: next(train.fit([param.asnumpy() for param in params], loader(), loader())),
      "pairs of NDArrays, found a list with ndarray"),

@@ -2,23 +2,29 @@
 
 import functools
 import inspect
+import textwrap
+import traceback
+import warnings
 
 from .. import InputError
 
 __all__ = [
     "FAILURES", "check_any", "checked", "checked_batch", "computed", "functions_of", "name_of",
-    "reason_of",
+    "reason_of", "warn_of",
 ]
 
 # What a function raises whose arguments do not fit it. MXNetError is a RuntimeError.
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)
+FAILURES = (
+    RuntimeError, TypeError, ValueError, IndexError, AttributeError, AssertionError,
+)
 
 
 def checked(net, params):
     """Return a network as a function of X and params; an `InputError` if either is something else.
 
     The chapter's own ``net(X)``, which finds its parameters among the globals, works, too: they
-    must be the arrays in `params`.
+    must be the arrays in `params`. Once called, the function's `num_outputs` says how many logits
+    it returns.
     """
     if callable(params):
         raise InputError("expected a list of parameters, found the function "
@@ -42,6 +48,7 @@ def checked(net, params):
         if not hasattr(output, "asnumpy") or len(shape) != 2 or shape[0] != len(X):
             raise InputError(f"expected logits, an NDArray of shape ({len(X)}, num_outputs), from "
                              f"{name_of(net)}, found {shape or type(output).__name__}")
+        logits.num_outputs = shape[1]
         return output
 
     return logits
@@ -90,7 +97,7 @@ def computed(function, *args):
         arrays = [array for arg in args for array in (arg if isinstance(arg, list) else [arg])]
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise InputError(f"{name_of(function)} cannot be computed from arrays of shapes {shapes}: "
-                         f"{reason_of(error)}") from error
+                         f"{reason_of(error)}{_line_of(error, function)}") from error
 
 
 def functions_of(function):
@@ -104,6 +111,23 @@ def name_of(function):
     return " and ".join(getattr(one, "__name__", repr(one)) for one in functions_of(function))
 
 
+def warn_of(function, message):
+    """Warn at the place where the user's function is, even of what another one was warned of."""
+    code = getattr(functions_of(function)[0], "__code__", warn_of.__code__)
+    warnings.warn_explicit(
+        message, UserWarning, code.co_filename, code.co_firstlineno, __name__, registry={})
+
+
+def _line_of(error, function):
+    """The line of the user's function that an error comes from, if it is known."""
+    files = [one.__code__.co_filename for one in functions_of(function) if hasattr(one, "__code__")]
+    lines = [f", in line {frame.lineno}: {frame.line}".rstrip(": ")
+             for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return lines[-1] if lines else ""
+
+
 def reason_of(error):
-    """The last line of an error: of MXNet's, which begin with a traceback, the one that tells."""
-    return [type(error).__name__, *str(error).strip().splitlines()][-1]
+    """The line of an error's message that tells most: of MXNet's, after a traceback, the last."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    is_mxnets = type(error).__name__ == "MXNetError"
+    return textwrap.shorten(lines[-1 if is_mxnets else 0], 200, placeholder="…")

@@ -61,7 +61,7 @@ def _load_network(path, ctx):
     if (sizes[0], len(sizes), sizes[-1]) != (784, 4, 10):
         raise InputError(f"{path}: expected the chapter's network (784 inputs, two hidden layers, "
                          f"10 outputs), found {'-'.join(map(str, sizes))}; use a model saved by "
-                         "python -m mlp_mx.train")
+                         "python -m mlp_mx.train, or mlp_mx.model.predict with net=…")
     name = metadata.get("dataset")
     return params, name if str(name).lower() in data.DATASETS[1:] else None
 

@@ -2,6 +2,7 @@
 
 import functools
 import time
+import warnings
 from typing import NamedTuple
 
 from .. import InputError, fast, model
@@ -9,7 +10,7 @@ from .._support.networks import check_any, checked, checked_batch, computed
 from .._support.progress import steps
 from ..runtime.lazy import autograd, nd
 from .distributed import Workers
-from .losses import CumulativeLoss, DivergenceError, check_finite
+from .losses import CumulativeLoss, DivergenceError, check_changed, check_finite
 
 __all__ = ["DivergenceError", "Epoch", "SGD", "evaluate_accuracy", "fit", "summed_loss",
            "train_epoch"]
@@ -74,6 +75,9 @@ def summed_loss(X, label, params, net, loss):
     losses = loss(output, label_one_hot)
     if not isinstance(losses, nd.NDArray):
         raise InputError(f"expected an NDArray from the loss, found {type(losses).__name__}")
+    if losses.size < len(X):
+        warnings.warn(f"the loss of {len(X)} examples is one number: if that is their mean, steps "
+                      f"are {len(X)} times smaller than with a loss for each example")
     return nd.sum(losses)
 
 
@@ -96,11 +100,14 @@ def train_epoch(
         Mean loss per example during the epoch, in nats.
     """
     net = checked(net, params)
+    if not callable(loss):
+        raise InputError(f"expected a function loss(yhat_linear, y), found {type(loss).__name__}")
     workers = workers or Workers([params[0].context])
     if hasattr(train_data, "set_epoch"):
         train_data.set_epoch(epoch)
-    cumulative_loss = CumulativeLoss(epoch, num_outputs=params[-1].size)
+    cumulative_loss = CumulativeLoss(epoch, net)
     batch_loss = functools.partial(summed_loss, net=net, loss=loss)
+    before = [param.copy() for param in params]
     with workers.replica(batch_loss, params, update) as replica:  # batch_loss, executed fast
         for batch in steps(train_data, progress, desc=f"epoch {epoch}", unit="batch"):
             X, label = checked_batch(batch)
@@ -112,6 +119,8 @@ def train_epoch(
             cumulative_loss.add(output, label)
     mean_loss = cumulative_loss.mean(workers)
     check_finite(params, epoch)
+    if learning_rate:
+        check_changed(before, params, epoch, net)
     return mean_loss
 
 
@@ -150,9 +159,10 @@ def fit(
         ``net(X, params)`` returns logits; X is float32, shape (batch, num_inputs). The chapter's
         ``net(X)``, with `params` among its globals, works, too.
     loss : callable, default `mlp_mx.model.softmax_cross_entropy`
-        ``loss(yhat_linear, y)`` returns a loss for each example, or their sum; y is one-hot.
+        ``loss(yhat_linear, y)`` returns a loss for each example, not their mean; y is one-hot.
     update : callable, default `SGD`
-        ``update(params, lr)`` changes parameters in place, given their gradients.
+        ``update(params, lr)`` changes parameters in place, as in ``param[:] = …``, given their
+        gradients.
     start_epoch : int, default 0
         Epochs already done. From the parameters after them, training ends bit for bit as if it had
         not been interrupted.
@@ -164,7 +174,8 @@ def fit(
     Yields
     ------
     Epoch
-        After each epoch. The next epoch starts when the next record is requested.
+        After each epoch. The next epoch starts when the next record is requested. If it is
+        interrupted, the parameters are those after its last batch.
 
     Raises
     ------
@@ -172,6 +183,12 @@ def fit(
         If the loss of a batch is not finite, or a parameter after an epoch.
     InputError
         If there is no example, or if batches, parameters, network and loss do not fit together.
+
+    Warns
+    -----
+    UserWarning
+        If no parameter changes in an epoch, if the loss may be a mean, or if functions have to run
+        as they are written, which is slower (see `mlp_mx.fast`).
     """
     for epoch in range(start_epoch, epochs):
         begin = time.perf_counter()

@@ -90,9 +90,9 @@ def _check(save, log, figure):
     if figure is not None:
         plot.check_path(figure)
     if log is not None:
-        if os.path.lexists(log):
-            read(log)
         check_writable(log)
+        if os.path.exists(log):
+            read(log)
 
 
 def append(path, record):
