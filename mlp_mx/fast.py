@@ -14,9 +14,10 @@ What else makes training fast on a CPU, with MXNet 1.9.1:
   one operation.
 
 Limits, which are those of any tracer: Python code runs once per shape, so that what it prints,
-counts or draws at random with NumPy happens once. Functions that read values (``asnumpy``,
-``asscalar``, ``if`` on an array) or use arrays that are neither arguments nor computed from them
-run as they are written, with a warning.
+counts, keeps (such as moving averages) or draws at random with NumPy happens once. Functions that
+read values (``asnumpy``, ``asscalar``, ``if`` on an array), change their arguments, draw at random
+with MXNet, or use arrays that are neither arguments nor computed from them run as they are written,
+with a warning, and once more than they would without this module.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ from . import InputError
 from ._support.networks import FAILURES, computed, functions_of, name_of, reason_of, warn_of
 from .runtime.lazy import autograd, mx, nd
 
-__all__ = ["Replica", "add_scaled", "elementwise", "in_turn", "traced"]
+__all__ = ["Replica", "add_scaled", "elementwise", "in_turn", "is_elementwise", "traced"]
 
 # Of the norms: a graph whose values or gradients differ by more computes something else. Rounding
 # alone changes gradients where a relu's input is so near 0 that its sign depends on it, and where
@@ -40,7 +41,8 @@ __all__ = ["Replica", "add_scaled", "elementwise", "in_turn", "traced"]
 TOLERANCE = 1e-3
 GRADIENT_TOLERANCE, OF_THE_LARGEST = 3e-2, 1e-5
 _tracing = threading.RLock()  # held while ``NDArray.asnumpy`` is replaced
-_warned = weakref.WeakSet()  # functions that are known to run as they are written
+_thread = threading.local()  # has `is_tracing` while this thread traces
+_warned = weakref.WeakValueDictionary()  # by id, functions that are known to run as written
 
 
 class _Untraceable(Exception):
@@ -77,8 +79,10 @@ def traced(function):
 
     @functools.wraps(function)
     def execute(*args):
+        if hasattr(_thread, "is_tracing"):  # a function that calls this one
+            return function(*args)
         arrays = _flat(args)
-        key = _key(arrays)
+        key = _key(arrays), *[isinstance(arg, (list, tuple)) and len(arg) for arg in args]
         if key not in graphs:
             graphs[key] = _graph(function, args)
         graph = graphs[key]
@@ -98,8 +102,13 @@ def elementwise(update):
     update : callable
         ``update(params, lr)`` changes NDArrays in place, given their gradients.
     """
-    update.is_elementwise = True
+    update.elementwise = update  # and not True, which `functools.wraps` would pass on to others
     return update
+
+
+def is_elementwise(update):
+    """Whether this update is marked as `elementwise`."""
+    return getattr(update, "elementwise", None) is update
 
 
 def add_scaled(array, scale, other):
@@ -154,7 +163,7 @@ class Replica:
         self._is_training = update is not None
         self._graphs = {}
         are_alike = len({(param.dtype, param.context) for param in params}) == 1
-        if are_alike and (update is None or getattr(update, "is_elementwise", False)):
+        if are_alike and (update is None or is_elementwise(update)):
             self._work_on_copies()
         else:
             self._work_on_originals()
@@ -186,8 +195,13 @@ class Replica:
             self._graphs[key] = self._traced(batch)
         if None not in self._graphs.values():
             return self._graphs[key]([*batch, *self._values])
-        if self._values is not self.params:  # now as written, batches of other shapes, too
+        # Now as written, batches of other shapes, too. Functions may have arrays of their own on
+        # the parameters' device, so all evaluation is done there; and they may change a batch.
+        if not self._is_training:
+            self.ctx = self._originals[0].context
+        if self._values is not self.params:
             self._work_on_originals()
+        batch = [array.as_in_context(self.ctx).copy() for array in batch]
         return computed(self._function, *batch, self._values)
 
     def _traced(self, batch):
@@ -195,8 +209,8 @@ class Replica:
         self.copy_to(self._originals)
         home = self._originals[0].context
         batch = [array.as_in_context(home) for array in batch]
-        return _graph(
-            self._function, (*batch, self._originals), [False] * len(batch) + self._transposed)
+        return _graph(self._function, (*batch, self._originals),
+                      [False] * len(batch) + self._transposed, num_copied=len(batch))
 
     def sum_gradients(self):
         """Sum the gradients over all devices: here there is one."""
@@ -255,24 +269,27 @@ def _key(arrays):
         (array.shape, array.dtype) for array in arrays]
 
 
-def _graph(function, args, transposed=None):
+def _graph(function, args, transposed=None, num_copied=None):
     """A callable that computes ``function(*args)`` from a flat list of such arrays.
 
-    Those marked as `transposed` will be given as their transposes. None, with a warning, if the
-    function has to run as it is written.
+    Those marked as `transposed` will be given as their transposes. The function is traced on copies
+    of the first `num_copied` arrays, by default of all. None, with a warning, if the function has
+    to run as it is written.
     """
     arrays = _flat(args)
     transposed = transposed or [False] * len(arrays)
     key = _key(arrays)
-    # The arguments themselves, where they can be, since a function may have them from elsewhere.
-    variables = [array if array.grad is not None else _variable(array) for array in arrays]
     with autograd.pause(train_mode=autograd.is_training()):
+        before = [array.copy() for array in arrays]
+        # Parameters are not copied, since a function may have them from elsewhere.
+        copied = arrays[:num_copied]
+        variables = [_variable(array) if place < len(copied) or array.grad is None else array
+                     for place, array in enumerate(arrays)]
         try:
             result, tape, positions = _record(function, args, variables)
             shapes = [array.shape for array in arrays]
             graph = _compiled(_rewritten(tape, positions, shapes, transposed), key)
-            if not graph.is_verified:
-                _verify(graph, result, variables, transposed, with_gradients=key[0])
+            _verify(graph, result, before, variables, transposed, with_gradients=key[0])
             return graph
         except InputError:  # the function does not fit its arguments
             raise
@@ -280,13 +297,17 @@ def _graph(function, args, transposed=None):
             _warn(function, reason)
         except FAILURES as error:  # such as an operator that has no gradient
             _warn(function, reason_of(error))
+        finally:
+            for variable, value in zip(variables, before):  # which the function may have changed
+                variable[:] = value
         return None
 
 
 def _warn(function, reason):
     """Warn of a function that runs as written, once."""
-    if not all(one in _warned for one in functions_of(function)):
-        _warned.update(functions_of(function))
+    functions = functions_of(function)
+    if not all(_warned.get(id(one)) is one for one in functions):
+        _warned.update({id(one): one for one in functions})
         warn_of(function, f"running {name_of(function)} as written, which takes two to three times "
                 f"as long as a graph: {reason}")
 
@@ -304,9 +325,14 @@ def _record(function, args, variables):
 
 
 def _result(function, args, variables):
+    """What the function computes of these variables; an `InputError` if they do not fit it."""
+    args = _like(args, variables)
     try:
-        with _reading_refused():
-            return function(*_like(args, variables))
+        with _reading_refused() as refusals:
+            result = function(*args)
+        if refusals:  # although the function has caught that
+            raise refusals[0]
+        return result
     except FAILURES as error:
         reason = reason_of(error)
     with autograd.pause():
@@ -315,27 +341,34 @@ def _result(function, args, variables):
 
 
 def _variable(array):
-    variable = array.detach()
+    """A copy with a gradient."""
+    variable = array.copy()
     variable.attach_grad()
     return variable
 
 
 @contextlib.contextmanager
 def _reading_refused():
-    """Let this thread read no array's values, on which the rest of its graph might depend."""
+    """Let this thread read no array's values, on which the rest of its graph might depend.
+
+    Yields a list of the refusals.
+    """
     with _tracing:
-        thread, asnumpy = threading.get_ident(), nd.NDArray.asnumpy
+        refusals, asnumpy = [], nd.NDArray.asnumpy
 
         def refuse(self):
-            if threading.get_ident() != thread:
+            if not hasattr(_thread, "is_tracing"):
                 return asnumpy(self)
-            raise _Untraceable("an array's values are read, and no gradient passes through them")
+            refusals.append(_Untraceable(
+                "an array's values are read, and no gradient passes through them"))
+            raise refusals[0]
 
-        nd.NDArray.asnumpy = refuse
+        nd.NDArray.asnumpy, _thread.is_tracing = refuse, True
         try:
-            yield
+            yield refusals
         finally:
             nd.NDArray.asnumpy = asnumpy
+            del _thread.is_tracing
 
 
 def _rewritten(tape, positions, shapes, transposed):
@@ -419,19 +452,22 @@ class _Compiled:
         if not is_recorded:  # without bulking, graphs on two CPU contexts run at the same time
             flags.append(("forward_bulk_size", 1))
         self._op = nd.CachedOp(symbol, flags=flags)
-        self.is_verified = False
 
     def __call__(self, arrays):
         return self._op(*[arrays[position] for position in self._positions])
 
 
-def _verify(graph, result, variables, transposed, with_gradients):
-    """Make sure that a graph computes what its function did, and the same gradients."""
-    given = [_variable((array.T if mark else array).copy())
-             for array, mark in zip(variables, transposed)]
+def _verify(graph, result, before, variables, transposed, with_gradients):
+    """Make sure that a graph computes what its function did, and the same gradients.
+
+    It is given what the variables were before, and must leave it as the function left them.
+    """
+    given = [_variable(array.T if mark else array) for array, mark in zip(before, transposed)]
     with autograd.record() if with_gradients else contextlib.nullcontext():
         results = [graph(given), result]
     _check_alike([results], TOLERANCE)
+    _check_alike([(new.T if mark else new, variable)
+                  for new, variable, mark in zip(given, variables, transposed)], TOLERANCE)
     if with_gradients:
         kept = [variable.grad.copy() for variable in variables]
         autograd.backward(results)
@@ -440,7 +476,6 @@ def _verify(graph, result, variables, transposed, with_gradients):
         for variable, grad in zip(variables, kept):
             variable.grad[:] = grad
         _check_alike(gradients, GRADIENT_TOLERANCE, OF_THE_LARGEST)
-    graph.is_verified = True
 
 
 def _check_alike(pairs, tolerance, of_the_largest=0):

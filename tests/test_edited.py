@@ -13,7 +13,8 @@ import pytest
 import chapter
 from mlp_mx import InputError, fast, model, train
 from mlp_mx.data.loader import ArrayLoader
-from mlp_mx.runtime import nd
+from mlp_mx.runtime import gluon, mx, nd
+from mlp_mx.train.distributed import join
 
 STEPS, BATCH = 200, 16
 LEARNING_RATE = 0.002
@@ -195,6 +196,38 @@ def test_the_books_net_finds_its_parameters_among_the_globals():
     assert record[:4] == again[:4]
     X, _ = next(iter(loader()))
     assert (model.predict(X, params, net) == model.predict(X, params)).asnumpy().all()
+
+
+@pytest.mark.filterwarnings("ignore:running .* as written")
+def test_a_net_that_changes_its_batch_changes_no_data():
+    def net(X, params):
+        X -= 0.5
+        return relus(X, params)
+
+    start, params, expected = loader().data.copy(), init(64, 32, 10), init(64, 32, 10)
+    record = next(train.fit(params, loader(), loader(), learning_rate=LEARNING_RATE, net=net))
+    assert (loader().data == start).asnumpy().all()
+    loader().set_epoch(0)
+    assert record.loss == pytest.approx(
+        plain_epoch(expected, loader(), lambda X, params: relus(X - 0.5, params)), rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:running .* as written")
+def test_a_net_of_the_globals_stays_on_their_device():
+    params = init(64, 10)
+
+    def net(X):
+        return relus(X, params) * nd.ones((1, 1))
+
+    def gluons(X, params):
+        return frozen(relus(X, params))
+
+    frozen = gluon.nn.Dense(10)
+    frozen.initialize(ctx=mx.cpu(0))
+    for each in (net, gluons):
+        assert 0 <= train.evaluate_accuracy(loader(), params, each) <= 1
+    with pytest.raises(InputError, match=r"params\) to train on several devices, found net\(X\)"):
+        train.train_epoch(params, loader(), LEARNING_RATE, net=net, workers=join([mx.cpu(1)]))
 
 
 @pytest.mark.filterwarnings("ignore:running .* as written")

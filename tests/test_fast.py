@@ -1,5 +1,6 @@
 """Graphs against the functions that they were traced from."""
 
+import functools
 import threading
 import warnings
 
@@ -93,7 +94,27 @@ def silenced(X):
     return X + factor
 
 
+def swallowed(X):
+    try:
+        return X * X.sum().asscalar()
+    except Exception:
+        return X
+
+
+def changed_in_place(X):
+    with autograd.pause():
+        X[:] = nd.clip(X, -2, 2)
+    return X * 2
+
+
+def random_in_any_mode(X):
+    with autograd.train_mode():
+        return nd.Dropout(X)
+
+
 @pytest.mark.parametrize("function, reason", [
+    (swallowed, "values are read"), (changed_in_place, "other results"),
+    (random_in_any_mode, "random numbers"),
     (constant, "a constant"), (branch, "values are read"), (silenced, "a constant"),
     (nd.shuffle, "non-differentiable"), (dropout, "random numbers"),
     (no_result, "the result is not one array"),
@@ -104,6 +125,7 @@ def test_what_cannot_be_traced_runs_as_written(function, reason):
 
     traced = fast.traced(own)
     X = nd.array(np.arange(1, 300).reshape(-1, 1) * np.ones(3))
+    fast.traced(nd.Dropout)(X)  # which has the tape of random_in_any_mode, and does nothing here
     with pytest.warns(UserWarning, match=f"running own as written, .*{reason}"):
         first = traced(X)
     if function is no_result:
@@ -114,8 +136,59 @@ def test_what_cannot_be_traced_runs_as_written(function, reason):
         mx.random.seed(0)
         results.append(each(-X).asnumpy())
     np.testing.assert_array_equal(*results)
-    if function not in (nd.shuffle, dropout):
+    if function not in (nd.shuffle, dropout, random_in_any_mode):
         np.testing.assert_array_equal(first.asnumpy(), function(X).asnumpy())
+
+
+def test_traced_tells_apart_how_arrays_are_passed():
+    a, b, c = (nd.array([value]) for value in (1, 2, 4))
+    a.attach_grad()  # as a parameter
+
+    def first_minus_second(xs, ys):
+        return sum(xs[1:], xs[0]) - sum(ys[1:], ys[0])
+
+    traced = fast.traced(first_minus_second)
+    for args in (([a], [a]), ([a], [b]), ([a, b], [c]), ([a], [b, c])):
+        assert traced(*args) == first_minus_second(*args)
+    traced = fast.traced(lambda X: X - a)
+    with pytest.warns(UserWarning, match="a constant"):
+        assert traced(a) == 0
+    assert traced(b) == 1
+
+
+def test_a_traced_function_may_call_another():
+    @fast.traced
+    def layer(X, W, b):
+        return nd.relu(nd.dot(X, W) + b)
+
+    def net(X, params):
+        W1, b1, W2, b2, W3, b3 = params
+        return nd.dot(layer(layer(X, W1, b1), W2, b2), W3) + b3
+
+    params, X = model.init_params(6, 4, 3, 1, seed=0), nd.ones((5, 6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(
+            fast.traced(net)(X, params).asnumpy(), model.net(X, params).asnumpy(), rtol=1e-5)
+
+
+def test_a_function_that_is_traced_leaves_its_arguments_as_one_call_does():
+    @fast.traced
+    def step(W, d):
+        W -= d
+        return W * 1
+
+    W = nd.array([10])
+    with pytest.warns(UserWarning, match="running step as written"):
+        assert step(W, nd.array([1])) == 9 == W
+
+
+def test_wraps_does_not_mark_another_update_as_elementwise():
+    @functools.wraps(train.SGD)
+    def update(params, lr):
+        train.SGD(params, lr)
+
+    assert fast.is_elementwise(train.SGD) and not fast.is_elementwise(update)
 
 
 def test_other_threads_read_arrays_while_a_function_is_traced():
@@ -144,7 +217,6 @@ def test_rounding_in_a_large_network_does_not_keep_it_from_being_traced():
             random = np.random.RandomState(seed)
             X = nd.array(random.uniform(0, 1, (1024, 784)))
             train.train_epoch(params, [(X, nd.array(random.randint(0, 10, 1024)))], 0)
-            fast._compiled.cache_clear()
 
 
 def test_gradients_that_cancel_do_not_keep_a_net_from_being_traced():
@@ -166,7 +238,7 @@ def test_gradients_that_cancel_do_not_keep_a_net_from_being_traced():
 def test_a_graph_that_computes_something_else_is_refused(factor):
     X = nd.ones((2, 3))
     with pytest.raises(fast._Untraceable, match="gives other results"):
-        fast._verify(lambda given: factor * given[0], X, [X], [False], with_gradients=False)
+        fast._verify(lambda given: factor * given[0], X, [X], [X], [False], with_gradients=False)
 
 
 def test_gradients_are_left_alone_where_a_graph_is_refused():
@@ -176,7 +248,7 @@ def test_gradients_are_left_alone_where_a_graph_is_refused():
     with autograd.record():
         result = 2 * X
     with pytest.raises(fast._Untraceable, match="gives other results"):
-        fast._verify(lambda given: given[0] + nd.BlockGrad(given[0]), result, [X], [False],
+        fast._verify(lambda given: given[0] + nd.BlockGrad(given[0]), result, [X], [X], [False],
                      with_gradients=True)
     assert (X.grad == 7).asnumpy().all()
 

@@ -1,9 +1,11 @@
 """Loading MXNet, what is said where it does not load, and contexts."""
 
+import concurrent.futures
 import importlib
 import os
 import re
 import sys
+import time
 import types
 
 import pytest
@@ -62,6 +64,14 @@ def test_load_sets_the_kernel_for_a_moment_and_leaves_the_users_alone(importing,
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Sandybridge")
     runtime.load.__wrapped__()
     assert kernels == ["Haswell", "Haswell", os.environ["OPENBLAS_CORETYPE"]]
+
+
+def test_load_in_several_threads(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    monkeypatch.setattr(importlib, "import_module", lambda name: time.sleep(0.05) or name)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        loads = [pool.submit(runtime.load.__wrapped__) for _ in range(3)]
+        assert [load.result() for load in loads] == 3 * ["mxnet"]
 
 
 def test_importing_modules_loads_nothing_heavy_and_shows_no_warning(python):

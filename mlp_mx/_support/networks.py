@@ -39,10 +39,13 @@ def checked(net, params):
                          f"{found}")
     if not callable(net):
         raise InputError(f"expected a function net(X, params), found {type(net).__name__}")
-    takes_params = _num_arguments(net) != 1
+    takes_params, home = _num_arguments(net) != 1, params[0].context
 
     @functools.wraps(net)
     def logits(X, params):
+        if not takes_params and params[0].context != home:
+            raise InputError(f"expected net(X, params) to train on several devices, found "
+                             f"{name_of(net)}(X), whose parameters are on {home} only")
         output = net(X, params) if takes_params else net(X)
         shape = getattr(output, "shape", ())
         if not hasattr(output, "asnumpy") or len(shape) != 2 or shape[0] != len(X):
@@ -130,4 +133,4 @@ def reason_of(error):
     """The line of an error's message that tells most: of MXNet's, after a traceback, the last."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     is_mxnets = type(error).__name__ == "MXNetError"
-    return textwrap.shorten(lines[-1 if is_mxnets else 0], 200, placeholder="…")
+    return textwrap.shorten(lines[-1 if is_mxnets else 0], 300, placeholder="…")

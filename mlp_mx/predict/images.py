@@ -42,7 +42,7 @@ def read(path):
     Parameters
     ----------
     path : path-like
-        PNG, JPEG, GIF, BMP, TIFF or WebP, in any colour mode; only the first frame is read.
+        PNG, JPEG, GIF, BMP, TIFF or WebP, in any colour mode but LAB; only the first frame is read.
 
     Returns
     -------

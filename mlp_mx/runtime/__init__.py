@@ -13,12 +13,16 @@ import functools
 import importlib
 import os
 import re
+import threading
 
 from .. import Error, InputError
 from . import cuda, diagnosis
 from .blas import blas_kernel, cpu_features
 
 __all__ = ["MXNetLoadError", "blas_kernel", "context", "contexts", "cpu_features", "load"]
+
+
+_loading = threading.RLock()
 
 
 class MXNetLoadError(Error, ImportError):
@@ -50,7 +54,8 @@ def load():
     """
     diagnosis.check_environment()
     try:
-        return _import_mxnet()
+        with _loading:
+            return _import_mxnet()
     except Exception as error:
         raise MXNetLoadError(f"MXNet cannot be loaded: {diagnosis.explain(error)}") from error
 

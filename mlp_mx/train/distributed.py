@@ -45,7 +45,7 @@ class Workers(contextlib.AbstractContextManager):
         """A `fast.Replica`, or several that look like one, to train on this worker's devices."""
         if not self._kvstore:
             return fast.Replica(function, params, self.contexts[0], update)
-        if len(self.contexts) > 1 and not getattr(update, "is_elementwise", False):
+        if len(self.contexts) > 1 and not fast.is_elementwise(update):
             raise InputError("several devices need an elementwise update; mark yours with "
                              "fast.elementwise if it is one, or train on one device")
         return _Replicas(function, params, update, self)
