@@ -42,7 +42,24 @@ TOLERANCE = 1e-3
 GRADIENT_TOLERANCE, OF_THE_LARGEST = 3e-2, 1e-5
 _tracing = threading.RLock()  # held while ``NDArray.asnumpy`` is replaced
 _thread = threading.local()  # has `is_tracing` while this thread traces
-_warned = weakref.WeakValueDictionary()  # by id, functions that are known to run as written
+
+
+class _Known:
+    """Functions of which something is known, as long as they exist."""
+
+    def __init__(self):
+        self._functions = weakref.WeakValueDictionary()  # by id, since some have no hash
+
+    def has(self, function):
+        """Whether all that a function is made of has been added."""
+        return all(self._functions.get(id(one)) is one for one in functions_of(function))
+
+    def add(self, function):
+        with contextlib.suppress(TypeError):  # of objects that have no weak references
+            self._functions.update({id(one): one for one in functions_of(function)})
+
+
+_warned = _Known()  # to run as they are written
 
 
 class _Untraceable(Exception):
@@ -289,7 +306,9 @@ def _graph(function, args, transposed=None, num_copied=None):
             result, tape, positions = _record(function, args, variables)
             shapes = [array.shape for array in arrays]
             graph = _compiled(_rewritten(tape, positions, shapes, transposed), key)
-            _verify(graph, result, before, variables, transposed, with_gradients=key[0])
+            if not graph.verified.has(function):  # another may have the same tape, and do more
+                _verify(graph, result, before, variables, transposed, with_gradients=key[0])
+                graph.verified.add(function)
             return graph
         except InputError:  # the function does not fit its arguments
             raise
@@ -305,9 +324,8 @@ def _graph(function, args, transposed=None, num_copied=None):
 
 def _warn(function, reason):
     """Warn of a function that runs as written, once."""
-    functions = functions_of(function)
-    if not all(_warned.get(id(one)) is one for one in functions):
-        _warned.update({id(one): one for one in functions})
+    if not _warned.has(function):
+        _warned.add(function)
         warn_of(function, f"running {name_of(function)} as written, which takes two to three times "
                 f"as long as a graph: {reason}")
 
@@ -452,6 +470,7 @@ class _Compiled:
         if not is_recorded:  # without bulking, graphs on two CPU contexts run at the same time
             flags.append(("forward_bulk_size", 1))
         self._op = nd.CachedOp(symbol, flags=flags)
+        self.verified = _Known()  # to compute what the graph computes
 
     def __call__(self, arrays):
         return self._op(*[arrays[position] for position in self._positions])
