@@ -17,7 +17,8 @@ Limits, which are those of any tracer: Python code runs once per shape, so that 
 counts, keeps (such as moving averages) or draws at random with NumPy happens once. Functions that
 read values (``asnumpy``, ``asscalar``, ``if`` on an array), change their arguments, draw at random
 with MXNet, or use arrays that are neither arguments nor computed from them run as they are written,
-with a warning, and once more than they would without this module.
+with a warning, and once more than they would without this module. Graphs have no second
+derivatives.
 """
 
 import contextlib

@@ -261,7 +261,7 @@ def test_what_trains_nothing_is_said_in_each_epoch():
         list(train.fit(params, loader(), loader(), 1, net=relus, update=without_effect))
     messages = [str(warning.message) for warning in caught]
     assert "net" in messages[0] and "such arrays are not trained" in messages[0]
-    assert [message.split(":")[0] for message in messages[1:]] == [
+    assert [message.split(";")[0] for message in messages[1:]] == [
         f"no parameter changed in epoch {epoch}" for epoch in (0, 1, 0)]
 
 
