@@ -69,6 +69,6 @@ def check_finite(params, epoch):
 def check_changed(before, params, epoch, net):
     """Warn if an epoch has changed no parameter."""
     if all(np.array_equal(old.asnumpy(), new.asnumpy()) for old, new in zip(before, params)):
-        warn_of(net, f"no parameter changed in epoch {epoch}; check that the network uses the arrays "
-                "in params, that the update changes them in place, as in param[:] = …, and that the "
-                "learning rate is large enough")
+        warn_of(net, f"no parameter changed in epoch {epoch}; check that the network uses the "
+                "arrays in params, that the update changes them in place, as in param[:] = …, and "
+                "that the learning rate is large enough")
