@@ -57,9 +57,6 @@ def test_removed_functions_do_what_they_did():
         assert numpy.trapz([1, 2, 3]) == 4
         assert numpy.product([2, 3]) == 6 and numpy.round_(2.6) == 3
     assert numpy.alltrue([1, 1]) and not numpy.sometrue([0, 0])
-    for name in ("npv", "pmt"):
-        with pytest.raises(NotImplementedError, match=f"numpy_financial.{name}"):
-            getattr(numpy, name)(1)
 
 
 def test_operators_call_numpys_old_functions_without_a_warning():

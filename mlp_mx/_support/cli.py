@@ -43,7 +43,10 @@ def _one_line(message):
     return " ".join(str(message).splitlines())
 
 
-def _bounded(convert, kind, minimum, maximum):
+def number(minimum, maximum, convert=float):
+    """Argument type: a finite number, or with ``int`` a whole one, from `minimum` to `maximum`."""
+    kind = "a number" if convert is float else "a whole number"
+
     def parse(text):
         try:
             value = convert(text)
@@ -51,8 +54,7 @@ def _bounded(convert, kind, minimum, maximum):
             value = math.nan  # fails the comparison below, as a literal "nan" does
         if not minimum <= value <= maximum:
             raise argparse.ArgumentTypeError(
-                f"expected {kind} from {minimum:.12g} to {maximum:.12g}, found {text!r}"
-            )
+                f"expected {kind} from {minimum:.12g} to {maximum:.12g}, found {text!r}")
         return value
 
     return parse
@@ -60,12 +62,7 @@ def _bounded(convert, kind, minimum, maximum):
 
 def integer(minimum, maximum):
     """Argument type: a whole number from `minimum` to `maximum`."""
-    return _bounded(int, "a whole number", minimum, maximum)
-
-
-def number(minimum, maximum):
-    """Argument type: a finite number from `minimum` to `maximum`."""
-    return _bounded(float, "a number", minimum, maximum)
+    return number(minimum, maximum, int)
 
 
 def path(text):
@@ -110,11 +107,6 @@ def _silence(stream):
     with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or not a file at all
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
-
-
-def _is_lack_of_memory(error):
-    return isinstance(error, MemoryError) or (
-        type(error).__name__ == "MXNetError" and "memory" in str(error).lower())
 
 
 def command(main):
@@ -167,6 +159,7 @@ def _report(error):
         reason = f"{error.filename or 'standard output'}: {error.strerror or error}"
         is_read = not isinstance(error, BrokenPipeError)  # else the reader stopped, as `head` does
         return f"error: {_one_line(reason)}" if is_read else None, 1
-    if _is_lack_of_memory(error):
+    if isinstance(error, MemoryError) or (
+            type(error).__name__ == "MXNetError" and "memory" in str(error).lower()):
         return "error: not enough memory on the device", 1
     raise error

@@ -8,17 +8,9 @@ BOX, SIDE = 20, 28
 
 
 def centred(digits):
-    """Paste each digit into an image, with its centre of mass in the middle.
+    """Paste digits of up to 20 x 20 pixels, shape (n, height, width), into images, (n, 28, 28).
 
-    Parameters
-    ----------
-    digits : ndarray, shape (n, height, width)
-        White on black, up to 20 x 20 pixels.
-
-    Returns
-    -------
-    ndarray, shape (n, 28, 28)
-        Of the same dtype. Whatever falls outside is cut off.
+    The centre of mass goes into the middle; whatever falls outside is cut off.
     """
     rows, columns = _places(digits.sum(axis=2)), _places(digits.sum(axis=1))
     images = np.zeros((len(digits), SIDE + 2 * BOX, SIDE + 2 * BOX), digits.dtype)

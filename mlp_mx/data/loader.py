@@ -33,51 +33,26 @@ class ArrayLoader(gluon.data.DataLoader):
     """
 
     def __init__(self, name, data, label, batch_size, seed=None):
-        self.name, self.data, self.label = name, data, label
-        self.num_examples = len(label)
-        super().__init__(
-            _Gathered(data, label),
-            batch_sampler=_Batches(self.num_examples, batch_size, seed, data.context),
-            batchify_fn=lambda batches: batches[0],
-        )
+        super().__init__(gluon.data.ArrayDataset(data, label), batch_size)
+        self.name, self.data, self.label, self.num_examples = name, data, label, len(label)
+        self._batch_size, self._seed, self._epoch = batch_size, seed, 0
 
     def set_epoch(self, epoch):
         """Set the epoch's number, which the order of the examples depends on."""
-        self._batch_sampler.epoch = epoch
+        self._epoch = epoch
+
+    def __iter__(self):
+        order = np.arange(self.num_examples)
+        if self._seed is not None:
+            # RandomState, because NumPy promises that its stream never changes.
+            np.random.RandomState([self._seed, self._epoch]).shuffle(order)
+        # One copy to the device, then slices: a copy per batch would cost a fifth of an epoch.
+        order = nd.array(order, self.data.context, dtype=np.int32)
+        for start in range(0, self.num_examples, self._batch_size):
+            indices = order[start:start + self._batch_size]
+            yield nd.take(self.data, indices), nd.take(self.label, indices)
 
     def in_order(self, batch_size):
         """Yield ``(data, label)`` without shuffling and without copying."""
         for start in range(0, self.num_examples, batch_size):
             yield self.data[start:start + batch_size], self.label[start:start + batch_size]
-
-
-class _Gathered:
-    """A data set whose items are whole batches, indexed by NDArrays of example indices."""
-
-    def __init__(self, data, label):
-        self._data, self._label = data, label
-
-    def __getitem__(self, indices):
-        return nd.take(self._data, indices), nd.take(self._label, indices)
-
-
-class _Batches(gluon.data.Sampler):
-    """Yields each batch's index in a list of one, as gluon's DataLoader expects."""
-
-    def __init__(self, num_examples, batch_size, seed, ctx):
-        self._num_examples, self._batch_size = num_examples, batch_size
-        self._seed, self._ctx = seed, ctx
-        self.epoch = 0
-
-    def __iter__(self):
-        order = np.arange(self._num_examples)
-        if self._seed is not None:
-            # RandomState, because NumPy promises that its stream never changes.
-            np.random.RandomState([self._seed, self.epoch]).shuffle(order)
-        # One copy to the device, then slices: a copy per batch would cost a fifth of an epoch.
-        order = nd.array(order, self._ctx, dtype=np.int32)
-        for start in range(0, self._num_examples, self._batch_size):
-            yield [order[start:start + self._batch_size]]
-
-    def __len__(self):
-        return -(-self._num_examples // self._batch_size)

@@ -41,50 +41,35 @@ def to_onnx(params, metadata=None, softmax=False):
     if len(params) != len(NAMES):
         raise InputError("only the chapter's network can be exported: expected two hidden layers, "
                          f"found {len(params) // 2 - 1}")
-    onnx = _import_onnx()
-    num_inputs, num_outputs = params[0].shape[0], params[-1].shape[0]
-    shape = [28, 28, 1] if num_inputs == 28 * 28 else [num_inputs]
-    output = "probabilities" if softmax else "logits"
-    metadata = {_text(name): _text(value) for name, value in (metadata or {}).items()}
-    describe, floats = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
-    graph = onnx.helper.make_graph(
-        _nodes(onnx, output), "mlp_mx",
-        [describe("images", floats, ["batch", *shape], "pixels, white on black, from 0 to 1")],
-        [describe(output, floats, ["batch", num_outputs])],
-        [onnx.numpy_helper.from_array(param.asnumpy(), name)
-         for name, param in zip(NAMES, params)],
-    )
-    model = onnx.helper.make_model(
-        graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-        producer_name="mlp_mx", producer_version=__version__, doc_string=_title(metadata),
-    )
-    onnx.helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def _import_onnx():
     try:
-        import onnx.checker
-        import onnx.helper
-        import onnx.numpy_helper
+        from onnx import checker, helper, numpy_helper, parser
     except ImportError as error:
-        raise Error(
-            f"ONNX cannot be imported ({error}); in the project's folder, run: "
-            "pip install '.[onnx]'"
-        ) from error
-    return onnx
-
-
-def _nodes(onnx, output):
-    """The operations, each applied to the result of the previous one."""
-    steps = [("Flatten",), ("Gemm", "W1", "b1"), ("Relu",), ("Gemm", "W2", "b2"), ("Relu",),
-             ("Gemm", "W3", "b3")]
-    if output == "probabilities":
-        steps.append(("Softmax",))
-    results = ["images", *(f"result{number}" for number in range(1, len(steps))), output]
-    return [onnx.helper.make_node(operation, [source, *parameters], [result])
-            for (operation, *parameters), source, result in zip(steps, results, results[1:])]
+        raise Error(f"ONNX cannot be imported ({error}); in the project's folder, run: "
+                    "pip install '.[onnx]'") from error
+    num_inputs, num_outputs = params[0].shape[0], params[-1].shape[0]
+    shape = "28,28,1" if num_inputs == 28 * 28 else num_inputs
+    model = parser.parse_model(f"""
+        <ir_version: {IR_VERSION}, opset_import: ["": {OPSET}], producer_name: "mlp_mx",
+         producer_version: "{__version__}">
+        mlp_mx (float[batch,{shape}] images)
+            => (float[batch,{num_outputs}] {"probabilities" if softmax else "logits"})
+        {{
+            X = Flatten(images)
+            z1 = Gemm(X, W1, b1)
+            h1 = Relu(z1)
+            z2 = Gemm(h1, W2, b2)
+            h2 = Relu(z2)
+            logits = Gemm(h2, W3, b3)
+            {"probabilities = Softmax(logits)" if softmax else ""}
+        }}""")
+    model.graph.input[0].doc_string = "pixels, white on black, from 0 to 1"
+    for name, param in zip(NAMES, params):
+        model.graph.initializer.append(numpy_helper.from_array(param.asnumpy(), name))
+    metadata = {_text(name): _text(value) for name, value in (metadata or {}).items()}
+    model.doc_string = _title(metadata)
+    helper.set_model_props(model, metadata)
+    checker.check_model(model, full_check=True)
+    return model
 
 
 def _text(value):

@@ -12,13 +12,7 @@ PACKAGES = ("NumPy", "Matplotlib", "Pillow", "tqdm", "pooch", "requests")
 
 
 def describe():
-    """What a bug report needs to say about this machine.
-
-    Returns
-    -------
-    dict of str to str
-        From a heading, such as ``"MXNet"``, to what was found.
-    """
+    """What a bug report needs to say about this machine: what was found, by headings."""
     features = [name for name in ("avx", "avx2", "fma", "avx512f") if name in blas.cpu_features()]
     not_installed = f"not installed; run: {diagnosis.pip(diagnosis.INSTALL_PACKAGE)}"
     return {

@@ -15,36 +15,20 @@ __all__ = ["IS_NUMPY_2", "NAMES", "as_mxnet_knew_it"]
 IS_NUMPY_2 = int(np.__version__.split(".")[0]) >= 2
 
 
-def _gone(name):
-    """A function that raises: MXNet looks it up at import, and calls it only for the user."""
-
-    def function(*args, **kwargs):
-        raise NotImplementedError(f"NumPy 1.20 removed numpy.{name}; see numpy_financial.{name}")
-
-    function.__name__ = name
-    return function
-
-
-def _in1d(ar1, ar2, **options):
-    return np.isin(np.ravel(ar1), ar2, **options)
-
-
-def _msort(a):
-    return np.sort(a, axis=0)
-
-
 NAMES = {
-    # Removed in NumPy 1.20
-    **{name: _gone(name) for name in ("mirr", "npv", "pmt", "ppmt", "pv", "rate")},
+    # Removed in NumPy 1.20; MXNet only looks them up
+    **dict.fromkeys(("mirr", "npv", "pmt", "ppmt", "pv", "rate")),
     # 1.24; NumPy 2 has a np.bool of its own
     "bool": bool, "int": int,
     # 2.0
     "PZERO": 0.0, "NZERO": -0.0, "PINF": np.inf, "NINF": -np.inf, "Inf": np.inf,
     "NAN": np.nan, "NaN": np.nan,
-    "alltrue": np.all, "sometrue": np.any, "product": np.prod, "round_": np.round, "msort": _msort,
+    "alltrue": np.all, "sometrue": np.any, "product": np.prod, "round_": np.round,
+    "msort": lambda a: np.sort(a, axis=0),
     "compat": types.SimpleNamespace(basestring=str),
     # 2.4; NumPy 2.0 has trapezoid instead
-    "in1d": _in1d, "trapz": vars(np).get("trapezoid", vars(np).get("trapz")),
+    "in1d": lambda ar1, ar2, **options: np.isin(np.ravel(ar1), ar2, **options),
+    "trapz": vars(np).get("trapezoid", vars(np).get("trapz")),
 }
 
 
