@@ -14,9 +14,7 @@ __all__ = [
 ]
 
 # What a function raises whose arguments do not fit it. MXNetError is a RuntimeError.
-FAILURES = (
-    RuntimeError, TypeError, ValueError, IndexError, AttributeError, AssertionError,
-)
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError, AssertionError)
 
 
 def checked(net, params):
