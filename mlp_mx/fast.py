@@ -31,7 +31,9 @@ import weakref
 import numpy as np
 
 from . import InputError
-from ._support.networks import FAILURES, computed, functions_of, name_of, reason_of, warn_of
+from ._support.networks import (
+    FAILURES, computed, flat, functions_of, name_of, reason_of, warn_of,
+)
 from .runtime.lazy import autograd, mx, nd
 
 __all__ = ["Replica", "add_scaled", "elementwise", "in_turn", "is_elementwise", "traced"]
@@ -99,7 +101,7 @@ def traced(function):
     def execute(*args):
         if hasattr(_thread, "is_tracing"):  # a function that calls this one
             return function(*args)
-        arrays = _flat(args)
+        arrays = flat(args)
         key = _key(arrays), *[isinstance(arg, (list, tuple)) and len(arg) for arg in args]
         if key not in graphs:
             graphs[key] = _graph(function, args)
@@ -188,15 +190,15 @@ class Replica:
 
     def _work_on_copies(self):
         """Lay the parameters out in one array, those of two dimensions transposed."""
-        flat = nd.concat(*[param.T.reshape(-1) for param in self._originals], dim=0)
-        flat = flat.as_in_context(self.ctx)
+        whole = nd.concat(*[param.T.reshape(-1) for param in self._originals], dim=0)
+        whole = whole.as_in_context(self.ctx)
         shapes = [param.shape[::-1] for param in self._originals]
         self._transposed = [len(shape) > 1 for shape in shapes]
-        self._values = _slices(flat, shapes)
-        self.params = [flat]
+        self._values = _slices(whole, shapes)
+        self.params = [whole]
         if self._is_training:
-            flat.attach_grad()
-            autograd.mark_variables(self._values, _slices(flat.grad, shapes))
+            whole.attach_grad()
+            autograd.mark_variables(self._values, _slices(whole.grad, shapes))
 
     def _work_on_originals(self):
         self._transposed = [False] * len(self._originals)
@@ -217,7 +219,7 @@ class Replica:
         # the parameters' device, so all evaluation is done there; and they may change a batch.
         if not self._is_training:
             self.ctx = self._originals[0].context
-        if self._values is not self.params:
+        if not (self._is_training and self._values is self.params):
             self._work_on_originals()
         batch = [array.as_in_context(self.ctx).copy() for array in batch]
         return computed(self._function, *batch, self._values)
@@ -228,7 +230,7 @@ class Replica:
         home = self._originals[0].context
         batch = [array.as_in_context(home) for array in batch]
         return _graph(self._function, (*batch, self._originals),
-                      [False] * len(batch) + self._transposed, num_copied=len(batch))
+                      [False] * len(batch) + self._transposed, num_params=len(self._originals))
 
     def sum_gradients(self):
         """Sum the gradients over all devices: here there is one."""
@@ -263,15 +265,10 @@ def in_turn(function, params, contexts):
     return itertools.cycle(replicas)
 
 
-def _slices(flat, shapes):
+def _slices(whole, shapes):
     """Cut a flat array into arrays of some shapes, which share its memory."""
     ends = np.cumsum([np.prod(shape) for shape in shapes]).tolist()
-    return [flat[start:end].reshape(shape) for start, end, shape in zip([0, *ends], ends, shapes)]
-
-
-def _flat(args):
-    """The NDArrays among arguments that are NDArrays and lists of NDArrays."""
-    return [array for arg in args for array in (arg if isinstance(arg, (list, tuple)) else [arg])]
+    return [whole[start:end].reshape(shape) for start, end, shape in zip([0, *ends], ends, shapes)]
 
 
 def _like(args, arrays):
@@ -287,21 +284,20 @@ def _key(arrays):
         (array.shape, array.dtype) for array in arrays]
 
 
-def _graph(function, args, transposed=None, num_copied=None):
+def _graph(function, args, transposed=None, num_params=0):
     """A callable that computes ``function(*args)`` from a flat list of such arrays.
 
     Those marked as `transposed` will be given as their transposes. The function is traced on copies
-    of the first `num_copied` arrays, by default of all. None, with a warning, if the function has
-    to run as it is written.
+    of all but the last arrays, `num_params` parameters, which it may have from elsewhere. None,
+    with a warning, if the function has to run as it is written.
     """
-    arrays = _flat(args)
+    arrays = flat(args)
     transposed = transposed or [False] * len(arrays)
     key = _key(arrays)
     with autograd.pause(train_mode=autograd.is_training()):
         before = [array.copy() for array in arrays]
-        # Parameters are not copied, since a function may have them from elsewhere.
-        copied = arrays[:num_copied]
-        variables = [_variable(array) if place < len(copied) or array.grad is None else array
+        num_copied = len(arrays) - num_params
+        variables = [_variable(array) if place < num_copied or array.grad is None else array
                      for place, array in enumerate(arrays)]
         try:
             result, tape, positions = _record(function, args, variables)

@@ -206,6 +206,9 @@ def test_other_threads_read_arrays_while_a_function_is_traced():
 def test_traced_raises_what_is_wrong_with_its_arguments():
     with pytest.raises(InputError, match=r"block cannot be computed from arrays .* \(2, 3\)"):
         fast.traced(block)(nd.ones((2, 3)), nd.ones((4, 3)), nd.ones(3))
+    with pytest.raises(InputError, match=r"\(2, 3\), \(4, 3\), \(3,\): "):
+        fast.traced(lambda X, layer: block(X, *layer))(
+            nd.ones((2, 3)), (nd.ones((4, 3)), nd.ones(3)))
 
 
 def test_rounding_in_a_large_network_does_not_keep_it_from_being_traced():

@@ -9,8 +9,8 @@ import warnings
 from .. import InputError
 
 __all__ = [
-    "FAILURES", "check_any", "checked", "checked_batch", "computed", "functions_of", "name_of",
-    "reason_of", "warn_of",
+    "FAILURES", "check_any", "checked", "checked_batch", "computed", "flat", "functions_of",
+    "name_of", "reason_of", "warn_of",
 ]
 
 # What a function raises whose arguments do not fit it. MXNetError is a RuntimeError.
@@ -88,6 +88,11 @@ def _num_arguments(function):
                and parameter.default is parameter.empty for parameter in parameters)
 
 
+def flat(args):
+    """The NDArrays among arguments that are NDArrays and lists of NDArrays."""
+    return [array for arg in args for array in (arg if isinstance(arg, (list, tuple)) else [arg])]
+
+
 def computed(function, *args):
     """Return ``function(*args)``, of NDArrays and lists of them; `InputError` if they don't fit."""
     try:
@@ -95,8 +100,7 @@ def computed(function, *args):
     except InputError:  # which says all
         raise
     except FAILURES as error:
-        arrays = [array for arg in args for array in (arg if isinstance(arg, list) else [arg])]
-        shapes = ", ".join(str(array.shape) for array in arrays)
+        shapes = ", ".join(str(array.shape) for array in flat(args))
         raise InputError(f"{name_of(function)} cannot be computed from arrays of shapes {shapes}: "
                          f"{reason_of(error)}{_line_of(error, function)}") from error
 
@@ -113,7 +117,7 @@ def name_of(function):
 
 
 def warn_of(function, message):
-    """Warn at the place where the user's function is, even of what another one was warned of."""
+    """Warn at the line of the user's function, even if the same was said of another function."""
     code = getattr(functions_of(function)[0], "__code__", warn_of.__code__)
     warnings.warn_explicit(
         message, UserWarning, code.co_filename, code.co_firstlineno, __name__, registry={})

@@ -21,7 +21,6 @@ from .blas import blas_kernel, cpu_features
 
 __all__ = ["MXNetLoadError", "blas_kernel", "context", "contexts", "cpu_features", "load"]
 
-
 _loading = threading.RLock()
 
 

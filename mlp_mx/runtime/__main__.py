@@ -53,8 +53,8 @@ def _describe_data():
 
 def _parser():
     return cli.ArgumentParser(
-        prog="python -m mlp_mx.runtime", description="Report "
-        "what this machine has, what is wrong, and how to fix it.")
+        prog="python -m mlp_mx.runtime",
+        description="Report what this machine has, what is wrong, and how to fix it.")
 
 
 @cli.command

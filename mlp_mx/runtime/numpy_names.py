@@ -14,7 +14,6 @@ __all__ = ["IS_NUMPY_2", "NAMES", "as_mxnet_knew_it"]
 
 IS_NUMPY_2 = int(np.__version__.split(".")[0]) >= 2
 
-
 NAMES = {
     # Removed in NumPy 1.20; MXNet only looks them up
     **dict.fromkeys(("mirr", "npv", "pmt", "ppmt", "pv", "rate")),

@@ -76,8 +76,9 @@ def summed_loss(X, label, params, net, loss):
     if not isinstance(losses, nd.NDArray):
         raise InputError(f"expected an NDArray from the loss, found {type(losses).__name__}")
     if losses.size < len(X):
-        warnings.warn(f"the loss of {len(X)} examples is one number: if that is their mean, steps "
-                      f"are {len(X)} times smaller than with a loss for each example")
+        found = "one number" if losses.size == 1 else f"{losses.size} numbers"
+        warnings.warn(f"the loss of {len(X)} examples is {found}: if that is their mean, steps are "
+                      f"{len(X)} times smaller than with a loss for each example")
     return nd.sum(losses)
 
 
