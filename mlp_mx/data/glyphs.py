@@ -207,24 +207,10 @@ def generate(split="train", num_examples=None, progress=False):
 
 
 def load(data_dir=None, progress=False):
-    """Load the data set from its folder; the first time, draw it and save it there.
+    """Load both splits, as `generate` returns them, from `mlp_mx.data.mnist.folder`.
 
-    Parameters
-    ----------
-    data_dir : path-like, optional
-        See `mlp_mx.data.mnist.folder`. A folder that cannot be written to causes a warning.
-    progress : bool, default False
-        Show a bar on standard error, if that is a terminal.
-
-    Returns
-    -------
-    (train_images, train_labels), (test_images, test_labels)
-        As `generate` returns them.
-
-    Raises
-    ------
-    InputError
-        If `data_dir` is not a folder.
+    The first time, they are drawn and saved there. A folder that cannot be written to causes a
+    warning; something that is not a folder, an `InputError`.
     """
     folder = mnist.folder(data_dir)
     if os.path.exists(folder) and not os.path.isdir(folder):

@@ -115,21 +115,9 @@ def context(name="auto"):
 
 
 def contexts(names):
-    """The devices to compute on together.
+    """The devices that compute together: a list, from names for `context`, such as "gpu:0,gpu:1".
 
-    Parameters
-    ----------
-    names : str
-        Names as `context` takes them, separated by commas: "gpu:0,gpu:1".
-
-    Returns
-    -------
-    list of mxnet.Context
-
-    Raises
-    ------
-    InputError
-        If `context` does not take a name, or if a device appears twice.
+    An `InputError` if a device appears twice.
     """
     devices = [context(name) for name in names.split(",")]
     twice = [str(device) for device in devices if devices.count(device) > 1]

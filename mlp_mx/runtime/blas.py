@@ -16,20 +16,10 @@ def cpu_features(cpuinfo="/proc/cpuinfo"):
 
 
 def blas_kernel(features=None):
-    """The OpenBLAS kernel that suits this CPU.
+    """The ``OPENBLAS_CORETYPE`` that suits a CPU with such flags; None leaves it to OpenBLAS.
 
     MXNet's OpenBLAS dates from 2021. On newer CPUs it falls back to a kernel for SSE3, and
     ``nd.dot`` takes twice as long.
-
-    Parameters
-    ----------
-    features : set of str, optional
-        CPU feature flags; by default this CPU's.
-
-    Returns
-    -------
-    str or None
-        A value for ``OPENBLAS_CORETYPE``; None to leave the choice to OpenBLAS.
     """
     features = cpu_features() if features is None else features
     return "Haswell" if {"avx2", "fma"} <= features else None

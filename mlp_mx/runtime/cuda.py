@@ -50,14 +50,9 @@ def load_libraries():
 
 
 def cards(driver="libcuda.so.1"):
-    """Ask the driver for its cards.
+    """Ask the driver for its cards: a list in CUDA's order, empty without a card or a driver.
 
     MXNet cannot be asked: it finds out by using a card, and aborts the process if there is none.
-
-    Returns
-    -------
-    list of Card
-        In CUDA's order; empty without a card or a driver.
     """
     try:
         cuda = ctypes.CDLL(driver)

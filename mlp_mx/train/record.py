@@ -109,16 +109,9 @@ def append(path, record):
 
 
 def read(path):
-    """Read a log; lines that were cut by a kill or a power failure are skipped.
+    """Read a log, a list of dicts; lines that a kill or a power failure has cut are skipped.
 
-    Returns
-    -------
-    list of dict
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or has something else in it.
+    An `InputError` if the file cannot be read, or has something else in it.
     """
     try:
         with open_regular(path) as file:
