@@ -354,6 +354,8 @@ def not_implemented(X, params):
     (lambda params: model.predict(nd.ones((2, 64)), params, net=not_implemented),
      "not_implemented cannot be computed .*: NotImplementedError, in line"),
     (lambda params: next(train.fit(params, iter(loader()), loader())), "; a generator ends"),
+    (lambda params: train.train_epoch(params, [], LEARNING_RATE), "to train on, found none"),
+    (lambda params: train.evaluate_accuracy([], params), "to evaluate on, found none"),
     (lambda params: next(train.fit([param.asnumpy() for param in params], loader(), loader())),
      "pairs of NDArrays, found a list with ndarray"),
     (lambda params: model.predict(model.net, nd.ones((2, 64)), params),

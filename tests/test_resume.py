@@ -1,7 +1,10 @@
 """``--save`` and ``--resume`` of ``python -m mlp_mx.train``."""
 
+import functools
 import os
+import pathlib
 import signal
+import tempfile
 
 import pytest
 
@@ -45,11 +48,19 @@ def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, capsys, suffix):
     assert f"{saved['test_accuracy']:.4f} (not MNIST" in printed[-2]
 
 
+@functools.lru_cache(maxsize=None)
+def two_epochs():
+    """What a run of two epochs saves."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "model.npz")
+        assert run("--dataset", "glyphs", "--num-hidden", 16, "--epochs", 2, "--save", path) == 0
+        return path.read_bytes()
+
+
 @pytest.fixture
 def path(tmp_path, capsys):
-    """What a run of two epochs saves."""
     path = tmp_path / "model.npz"
-    assert run("--dataset", "glyphs", "--num-hidden", 16, "--epochs", 2, "--save", path) == 0
+    path.write_bytes(two_epochs())
     capsys.readouterr()
     return path
 
