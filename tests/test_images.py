@@ -27,19 +27,9 @@ def difference(a, b=THREE):
     return np.abs(a.astype(int) - b).sum() / np.maximum(a, b).sum(dtype=int)
 
 
-def seen(picture, path, **options):
-    picture.save(path, **options)
-    return images.to_mnist(images.read(path))
-
-
-def refuses(picture, complaint):
-    with pytest.raises(images.ImageError, match=complaint):
-        images.to_mnist(np.asarray(picture))
-
-
 def test_to_mnist_leaves_mnist_nearly_unchanged(mnist_dir):
-    content = gzip.decompress((mnist_dir / "t10k-images-idx3-ubyte.gz").read_bytes())
-    digits = np.frombuffer(content, np.uint8, 150 * 784, 16).reshape(150, 28, 28)
+    with gzip.open(mnist_dir / "t10k-images-idx3-ubyte.gz") as file:
+        digits = np.frombuffer(file.read(16 + 150 * 784)[16:], np.uint8).reshape(150, 28, 28)
     found = [images.to_mnist(digit) for digit in digits]
     differences = [difference(*pair) for pair in zip(found, digits)]
     # The centre of mass of some is half-way between two pixels.
@@ -52,26 +42,49 @@ def test_to_mnist_leaves_mnist_nearly_unchanged(mnist_dir):
 def test_to_mnist_gives_mnists_form(width):
     image = images.to_mnist(np.asarray(drawing(width)))
     assert (image.shape, image.dtype, image.max()) == ((28, 28), np.uint8, 255)
-    ys, xs = np.nonzero(image)
-    assert max(np.ptp(ys), np.ptp(xs)) + 1 == 20
+    assert max(np.ptp(places) for places in np.nonzero(image)) + 1 == 20
     for axis in (0, 1):
         profile = image.sum(axis=axis, dtype=float)
         assert abs(profile @ np.arange(28) / profile.sum() - 14) <= 0.51
     assert 10 < image.mean() < 60  # MNIST's digits: 8 to 80
 
 
-def check_reduced(path, monkeypatch):
-    """Check that a picture of 300 x 400 pixels can be read at half its size, too."""
+def check_read(path, monkeypatch):
+    """Check that `drawing` is read from a file, at half its size, too."""
+    assert difference(images.to_mnist(images.read(path))) < 0.05
     monkeypatch.setattr(images, "LARGE", 200)
     assert images.read(path).shape == (150, 200)
     assert difference(images.to_mnist(images.read(path))) < 0.15
 
 
-@pytest.mark.parametrize("form", ["L", "RGB", "RGBA", "P", "LA", "CMYK", "1", "F"])
-def test_read_takes_any_colours_and_reduces_large_pictures(tmp_path, monkeypatch, form):
-    path = tmp_path / "picture.tif"
-    assert difference(seen(drawing().convert(form), path)) < 0.1
-    check_reduced(path, monkeypatch)
+def in_alpha_alone(colour):
+    mask = Image.fromarray(255 - np.asarray(drawing()))
+    picture = Image.new("RGBA", mask.size, (*colour, 0))
+    picture.paste((*colour, 255), mask=mask)
+    return picture
+
+
+COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "yellow": (250, 240, 120)}
+LYING = drawing().convert("RGB").transpose(Image.Transpose.ROTATE_90)
+CLOCKWISE = Image.Exif()
+CLOCKWISE[0x0112] = 6  # how to turn it
+PICTURES = {  # and where and how to save them
+    **{mode: (drawing().convert(mode), "picture.tif", {})
+       for mode in ("L", "RGB", "RGBA", "P", "LA", "CMYK", "1", "F")},
+    **{f"alpha of {name}": (in_alpha_alone(colour), "picture.png", {})
+       for name, colour in COLOURS.items()},
+    **{f"indexed alpha of {name}": (in_alpha_alone(colour).quantize(8), "picture.png", {})
+       for name, colour in COLOURS.items()},
+    **{f"lying {suffix}": (LYING, f"picture.{suffix}", {"exif": CLOCKWISE})
+       for suffix in ("jpg", "png", "webp")},
+    "damaged EXIF data": (drawing(), "picture.jpg", {"exif": b"Exif\0\0damaged"}),
+}
+
+
+@pytest.mark.parametrize("picture, name, options", PICTURES.values(), ids=PICTURES)
+def test_read_takes_what_a_viewer_shows(tmp_path, monkeypatch, picture, name, options):
+    picture.save(tmp_path / name, **options)
+    check_read(tmp_path / name, monkeypatch)
 
 
 @pytest.mark.parametrize("dtype, factor", [
@@ -82,30 +95,7 @@ def test_read_takes_wider_numbers_and_fractions(tmp_path, monkeypatch, dtype, fa
     path, picture = tmp_path / "wide.tif", np.asarray(drawing(ink=20, paper=230))
     Image.fromarray((picture * np.float64(factor)).astype(dtype)).save(path)
     assert np.abs(images.read(path).astype(int) - picture).max() <= 1
-    check_reduced(path, monkeypatch)
-
-
-@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (250, 240, 120)])
-def test_read_takes_a_shape_that_is_in_the_alpha_alone(tmp_path, colour):
-    mask = Image.fromarray(255 - np.asarray(drawing()))
-    picture = Image.new("RGBA", mask.size, (*colour, 0))
-    picture.paste((*colour, 255), mask=mask)
-    assert difference(seen(picture, tmp_path / "alpha.png")) < 0.05
-    assert difference(seen(picture.quantize(8), tmp_path / "indexed.png")) < 0.1
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
-def test_read_turns_a_picture_as_its_camera_says(tmp_path, monkeypatch, suffix):
-    path = tmp_path / f"lying.{suffix}"
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise
-    picture = drawing().convert("RGB").transpose(Image.Transpose.ROTATE_90)
-    assert difference(seen(picture, path, exif=exif)) < 0.15
-    check_reduced(path, monkeypatch)
-
-
-def test_read_takes_a_picture_with_damaged_exif_data(tmp_path):
-    assert difference(seen(drawing(), tmp_path / "odd.jpg", exif=b"Exif\0\0damaged")) < 0.1
+    check_read(path, monkeypatch)
 
 
 def test_ink_is_what_differs_from_uneven_noisy_paper():
@@ -117,43 +107,55 @@ def test_ink_is_what_differs_from_uneven_noisy_paper():
         assert abs(np.median(ink[~mask])) < 4 and np.median(ink[mask]) > 70
 
 
-@pytest.mark.parametrize("kind", ["dark corners", "flash"])
-@pytest.mark.parametrize("ink, paper", [(50, 240), (240, 50)])
-def test_light_in_the_middle_is_no_ink(kind, ink, paper):
-    y, x = np.mgrid[-1:1:300j, -1:1:400j]
-    light = (1 - 0.25 * (x ** 2 + y ** 2) if kind == "dark corners"
-             else 0.5 + 0.5 * np.exp(-((x - 0.2) ** 2 + (y - 0.1) ** 2) / 0.2))
-    lit = np.asarray(drawing(ink=ink, paper=paper)) * light
-    assert difference(images.to_mnist(lit.astype(np.uint8))) < 0.3
+def lit(light, **colours):
+    return np.asarray(drawing(**colours)) * light
 
 
-DIRT = {  # what to draw, on which paper, and the bound of the difference
-    "margin line": (lambda pen: pen.line((40, 0, 40, 300), 100, 3), 240, 0.05),
-    "oblique line": (lambda pen: pen.line((45, 0, 65, 300), 100, 3), 240, 0.05),
-    "frame": (lambda pen: pen.rectangle((0, 0, 399, 299), outline=0, width=4), 240, 0.05),
-    "frame inside": (lambda pen: pen.rectangle((10, 10, 389, 289), outline=0, width=4), 240, 0.05),
-    "table": (lambda pen: pen.rectangle((360, 0, 400, 300), 60), 240, 0.05),
-    "table aslant": (lambda pen: pen.polygon([(350, 0), (400, 0), (400, 300), (385, 300)], 40),
-                     180, 0.15),
-    "light table": (lambda pen: pen.polygon([(0, 255), (0, 300), (400, 300), (400, 290)], 250),
-                    180, 0.15),
-    "specks": (lambda pen: [pen.rectangle((x, y, x + 1, y + 1), 0) for y, x in
-                            np.random.RandomState(0).randint(0, 290, (40, 2)).tolist()], 240, 0.1),
-}
-
-
-@pytest.mark.parametrize("draw_dirt, paper, bound", DIRT.values(), ids=DIRT)
-def test_what_is_along_the_sides_and_specks_are_left_out(draw_dirt, paper, bound):
+def with_dirt(dirty, paper=240):
+    """A three on which something else is drawn."""
     picture = drawing(paper=paper)
-    draw_dirt(ImageDraw.Draw(picture))
-    assert difference(images.to_mnist(np.asarray(picture))) < bound
+    dirty(ImageDraw.Draw(picture))
+    return np.asarray(picture)
 
 
-def test_a_fine_grid_behind_a_white_digit_is_no_ink():
+def on_a_grid():
     picture = np.asarray(drawing(ink=255, paper=0)).copy()
     for lines in (picture[::5], picture[:, ::5]):
         lines[lines == 0] = 150
-    assert difference(images.to_mnist(picture)) < 0.3
+    return picture
+
+
+def slanting_table(pen):
+    pen.polygon([(350, 0), (400, 0), (400, 300), (385, 300)], 40)
+
+
+Y, X = np.mgrid[-1:1:300j, -1:1:400j]
+DARK_CORNERS = 1 - 0.25 * (X ** 2 + Y ** 2)
+FLASH = 0.5 + 0.5 * np.exp(-((X - 0.2) ** 2 + (Y - 0.1) ** 2) / 0.2)
+SPECKS = np.random.RandomState(0).randint(0, 290, (40, 2)).tolist()
+NO_INK = {  # a picture with more than a three, and the bound of the difference
+    "dark corners": (lit(DARK_CORNERS, ink=50, paper=240), 0.3),
+    "dark corners, light ink": (lit(DARK_CORNERS, ink=240, paper=50), 0.3),
+    "flash": (lit(FLASH, ink=50, paper=240), 0.3),
+    "flash, light ink": (lit(FLASH, ink=240, paper=50), 0.3),
+    "fine grid": (on_a_grid(), 0.3),
+    "margin line": (with_dirt(lambda pen: pen.line((40, 0, 40, 300), 100, 3)), 0.05),
+    "oblique line": (with_dirt(lambda pen: pen.line((45, 0, 65, 300), 100, 3)), 0.05),
+    "frame": (with_dirt(lambda pen: pen.rectangle((0, 0, 399, 299), outline=0, width=4)), 0.05),
+    "frame inside": (
+        with_dirt(lambda pen: pen.rectangle((10, 10, 389, 289), outline=0, width=4)), 0.05),
+    "table": (with_dirt(lambda pen: pen.rectangle((360, 0, 400, 300), 60)), 0.05),
+    "slanting table": (with_dirt(slanting_table, paper=180), 0.15),
+    "light table": (with_dirt(lambda pen: pen.polygon(
+        [(0, 255), (0, 300), (400, 300), (400, 290)], 250), paper=180), 0.15),
+    "specks": (with_dirt(lambda pen: [pen.rectangle((x, y, x + 1, y + 1), 0)
+                                      for y, x in SPECKS]), 0.1),
+}
+
+
+@pytest.mark.parametrize("picture, bound", NO_INK.values(), ids=NO_INK)
+def test_light_dirt_and_what_is_along_the_sides_are_no_ink(picture, bound):
+    assert difference(images.to_mnist(picture.astype(np.uint8))) < bound
 
 
 def test_a_digit_may_be_broken():
@@ -163,6 +165,11 @@ def test_a_digit_may_be_broken():
     pen.line((105, 70, 100, 130), 0, 14)
     pen.arc((80, 120, 190, 230), 230, 150, 0, 14)
     assert np.nonzero(images.to_mnist(np.asarray(five)))[0].min() <= 5  # with its bar
+
+
+def refuses(picture, complaint):
+    with pytest.raises(images.ImageError, match=complaint):
+        images.to_mnist(np.asarray(picture))
 
 
 def test_to_mnist_refuses_what_is_not_one_digit():
@@ -192,31 +199,20 @@ def test_to_mnist_refuses_blank_pictures():
         light = np.linspace(150, 210, 300)[:, None] + noise
         refuses(light.clip(0, 255).astype(np.uint8), "blank")
     table = Image.new("L", (400, 300), 180)
-    DIRT["table aslant"][0](ImageDraw.Draw(table))
+    slanting_table(ImageDraw.Draw(table))
     refuses(table, "blank")
 
 
-def test_components_are_those_of_a_flood_fill():
-    for share in (0.2, 0.4, 0.5, 0.8):
-        mask = np.random.RandomState(0).random_sample((40, 50)) < share
-        found = images._components(mask)
-        assert ((found > 0) == mask).all()
-        left, count = set(zip(*np.nonzero(mask))), 0
-        while left:
-            count += 1
-            part, edge = set(), [left.pop()]
-            while edge:
-                y, x = edge.pop()
-                part.add(found[y, x])
-                near = {(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
-                left -= near
-                edge.extend(near)
-            assert len(part) == 1
-        assert count == found.max() == len(np.unique(found)) - (not mask.all())
-
-
-def as_png(picture):
-    return lambda path: picture.save(path, "PNG")
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.5, 0.8])
+def test_components_are_those_of_a_flood_fill(share):
+    mask = np.random.RandomState(0).random_sample((40, 50)) < share
+    flooded = np.where(mask, np.arange(1, 2001).reshape(mask.shape), 0)
+    for _ in range(2000):  # from each pixel to its neighbours, if they have lower numbers
+        flooded = np.where(mask, images._around(np.max, flooded, 1), 0)
+    found = images._components(mask)
+    assert ((found > 0) == mask).all()
+    pairs = set(zip(found[mask], flooded[mask]))
+    assert len(pairs) == found.max() == len(np.unique(flooded[mask]))
 
 
 @pytest.mark.parametrize("write, complaint", [
@@ -227,10 +223,10 @@ def as_png(picture):
     (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
      "found something else; convert it"),
     (lambda path: path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), "found HEIC; convert"),
-    (lambda path: as_png(drawing())(path) or path.write_bytes(path.read_bytes()[:-200]),
+    (lambda path: drawing().save(path) or path.write_bytes(path.read_bytes()[:-200]),
      "damaged .*truncated"),
-    (as_png(Image.new("1", (300, 401))), "at most 0 megapixels, found more; scale it down"),
-    (as_png(Image.new("1", (601, 400))), "at most 0 megapixels, found more; scale it down"),
+    (lambda path: Image.new("1", (300, 401)).save(path), "at most 0 megapixels, found more; scale"),
+    (lambda path: Image.new("1", (601, 400)).save(path), "at most 0 megapixels, found more; scale"),
 ], ids=["absent", "folder", "pipe", "empty", "program", "HEIC", "truncated", "large", "larger"])
 def test_read_says_what_is_wrong_with_a_file(tmp_path, monkeypatch, write, complaint):
     path = tmp_path / "picture.png"
