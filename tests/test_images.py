@@ -49,53 +49,52 @@ def test_to_mnist_gives_mnists_form(width):
     assert 10 < image.mean() < 60  # MNIST's digits: 8 to 80
 
 
-def check_read(path, monkeypatch):
-    """Check that `drawing` is read from a file, at half its size, too."""
-    assert difference(images.to_mnist(images.read(path))) < 0.05
-    monkeypatch.setattr(images, "LARGE", 200)
-    assert images.read(path).shape == (150, 200)
-    assert difference(images.to_mnist(images.read(path))) < 0.15
+@pytest.fixture
+def check_read(tmp_path, monkeypatch):
+    """Check that `drawing` is what is read from a picture of it, at half its size, too."""
+
+    def check(picture, name, **options):
+        picture.save(tmp_path / name, **options)
+        for longer_side, bound in (400, 0.05), (200, 0.15):
+            monkeypatch.setattr(images, "LARGE", longer_side)
+            found = images.read(tmp_path / name)
+            assert max(found.shape) == longer_side and difference(images.to_mnist(found)) < bound
+
+    return check
 
 
-def in_alpha_alone(colour):
+def test_read_takes_any_colours(check_read):
+    for mode in ("L", "RGB", "RGBA", "P", "LA", "CMYK", "1", "F"):
+        check_read(drawing().convert(mode), f"{mode}.tif")
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (250, 240, 120)])
+def test_read_takes_a_shape_that_is_in_the_alpha_alone(check_read, colour):
     mask = Image.fromarray(255 - np.asarray(drawing()))
     picture = Image.new("RGBA", mask.size, (*colour, 0))
     picture.paste((*colour, 255), mask=mask)
-    return picture
+    check_read(picture, "alpha.png")
+    check_read(picture.quantize(8), "indexed.png")
 
 
-COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "yellow": (250, 240, 120)}
-LYING = drawing().convert("RGB").transpose(Image.Transpose.ROTATE_90)
-CLOCKWISE = Image.Exif()
-CLOCKWISE[0x0112] = 6  # how to turn it
-PICTURES = {  # and where and how to save them
-    **{mode: (drawing().convert(mode), "picture.tif", {})
-       for mode in ("L", "RGB", "RGBA", "P", "LA", "CMYK", "1", "F")},
-    **{f"alpha of {name}": (in_alpha_alone(colour), "picture.png", {})
-       for name, colour in COLOURS.items()},
-    **{f"indexed alpha of {name}": (in_alpha_alone(colour).quantize(8), "picture.png", {})
-       for name, colour in COLOURS.items()},
-    **{f"lying {suffix}": (LYING, f"picture.{suffix}", {"exif": CLOCKWISE})
-       for suffix in ("jpg", "png", "webp")},
-    "damaged EXIF data": (drawing(), "picture.jpg", {"exif": b"Exif\0\0damaged"}),
-}
-
-
-@pytest.mark.parametrize("picture, name, options", PICTURES.values(), ids=PICTURES)
-def test_read_takes_what_a_viewer_shows(tmp_path, monkeypatch, picture, name, options):
-    picture.save(tmp_path / name, **options)
-    check_read(tmp_path / name, monkeypatch)
+def test_read_turns_a_picture_as_its_camera_says(check_read):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    picture = drawing().convert("RGB").transpose(Image.Transpose.ROTATE_90)
+    for suffix in ("jpg", "png", "webp"):
+        check_read(picture, f"lying.{suffix}", exif=exif)
+    check_read(drawing(), "odd.jpg", exif=b"Exif\0\0damaged")
 
 
 @pytest.mark.parametrize("dtype, factor", [
     ("uint16", 1), ("int32", 1), ("float32", 1), ("float32", 1 / 255), ("uint16", 257),
     ("int32", 257),
 ])
-def test_read_takes_wider_numbers_and_fractions(tmp_path, monkeypatch, dtype, factor):
-    path, picture = tmp_path / "wide.tif", np.asarray(drawing(ink=20, paper=230))
-    Image.fromarray((picture * np.float64(factor)).astype(dtype)).save(path)
-    assert np.abs(images.read(path).astype(int) - picture).max() <= 1
-    check_read(path, monkeypatch)
+def test_read_takes_wider_numbers_and_fractions(check_read, tmp_path, monkeypatch, dtype, factor):
+    picture = np.asarray(drawing(ink=20, paper=230))
+    check_read(Image.fromarray((picture * np.float64(factor)).astype(dtype)), "wide.tif")
+    monkeypatch.setattr(images, "LARGE", 400)
+    assert np.abs(images.read(tmp_path / "wide.tif").astype(int) - picture).max() <= 1
 
 
 def test_ink_is_what_differs_from_uneven_noisy_paper():
@@ -107,55 +106,43 @@ def test_ink_is_what_differs_from_uneven_noisy_paper():
         assert abs(np.median(ink[~mask])) < 4 and np.median(ink[mask]) > 70
 
 
-def lit(light, **colours):
-    return np.asarray(drawing(**colours)) * light
+@pytest.mark.parametrize("kind", ["dark corners", "flash"])
+@pytest.mark.parametrize("ink, paper", [(50, 240), (240, 50)])
+def test_light_in_the_middle_is_no_ink(kind, ink, paper):
+    y, x = np.mgrid[-1:1:300j, -1:1:400j]
+    light = (1 - 0.25 * (x ** 2 + y ** 2) if kind == "dark corners"
+             else 0.5 + 0.5 * np.exp(-((x - 0.2) ** 2 + (y - 0.1) ** 2) / 0.2))
+    lit = np.asarray(drawing(ink=ink, paper=paper)) * light
+    assert difference(images.to_mnist(lit.astype(np.uint8))) < 0.3
 
 
-def with_dirt(dirty, paper=240):
-    """A three on which something else is drawn."""
-    picture = drawing(paper=paper)
-    dirty(ImageDraw.Draw(picture))
-    return np.asarray(picture)
-
-
-def on_a_grid():
-    picture = np.asarray(drawing(ink=255, paper=0)).copy()
-    for lines in (picture[::5], picture[:, ::5]):
-        lines[lines == 0] = 150
-    return picture
-
-
-def slanting_table(pen):
-    pen.polygon([(350, 0), (400, 0), (400, 300), (385, 300)], 40)
-
-
-Y, X = np.mgrid[-1:1:300j, -1:1:400j]
-DARK_CORNERS = 1 - 0.25 * (X ** 2 + Y ** 2)
-FLASH = 0.5 + 0.5 * np.exp(-((X - 0.2) ** 2 + (Y - 0.1) ** 2) / 0.2)
+TABLE = (350, 0), (400, 0), (400, 300), (385, 300)  # aslant
 SPECKS = np.random.RandomState(0).randint(0, 290, (40, 2)).tolist()
-NO_INK = {  # a picture with more than a three, and the bound of the difference
-    "dark corners": (lit(DARK_CORNERS, ink=50, paper=240), 0.3),
-    "dark corners, light ink": (lit(DARK_CORNERS, ink=240, paper=50), 0.3),
-    "flash": (lit(FLASH, ink=50, paper=240), 0.3),
-    "flash, light ink": (lit(FLASH, ink=240, paper=50), 0.3),
-    "fine grid": (on_a_grid(), 0.3),
-    "margin line": (with_dirt(lambda pen: pen.line((40, 0, 40, 300), 100, 3)), 0.05),
-    "oblique line": (with_dirt(lambda pen: pen.line((45, 0, 65, 300), 100, 3)), 0.05),
-    "frame": (with_dirt(lambda pen: pen.rectangle((0, 0, 399, 299), outline=0, width=4)), 0.05),
-    "frame inside": (
-        with_dirt(lambda pen: pen.rectangle((10, 10, 389, 289), outline=0, width=4)), 0.05),
-    "table": (with_dirt(lambda pen: pen.rectangle((360, 0, 400, 300), 60)), 0.05),
-    "slanting table": (with_dirt(slanting_table, paper=180), 0.15),
-    "light table": (with_dirt(lambda pen: pen.polygon(
-        [(0, 255), (0, 300), (400, 300), (400, 290)], 250), paper=180), 0.15),
-    "specks": (with_dirt(lambda pen: [pen.rectangle((x, y, x + 1, y + 1), 0)
-                                      for y, x in SPECKS]), 0.1),
+DIRT = {  # what to draw, on which paper, and the bound of the difference
+    "margin line": (lambda pen: pen.line((40, 0, 40, 300), 100, 3), 240, 0.05),
+    "oblique line": (lambda pen: pen.line((45, 0, 65, 300), 100, 3), 240, 0.05),
+    "frame": (lambda pen: pen.rectangle((0, 0, 399, 299), outline=0, width=4), 240, 0.05),
+    "frame inside": (lambda pen: pen.rectangle((10, 10, 389, 289), outline=0, width=4), 240, 0.05),
+    "table": (lambda pen: pen.rectangle((360, 0, 400, 300), 60), 240, 0.05),
+    "table aslant": (lambda pen: pen.polygon(TABLE, 40), 180, 0.15),
+    "light table": (lambda pen: pen.polygon(((0, 255), (0, 300), (400, 300), (400, 290)), 250),
+                    180, 0.15),
+    "specks": (lambda pen: [pen.rectangle((x, y, x + 1, y + 1), 0) for y, x in SPECKS], 240, 0.1),
 }
 
 
-@pytest.mark.parametrize("picture, bound", NO_INK.values(), ids=NO_INK)
-def test_light_dirt_and_what_is_along_the_sides_are_no_ink(picture, bound):
-    assert difference(images.to_mnist(picture.astype(np.uint8))) < bound
+@pytest.mark.parametrize("draw_dirt, paper, bound", DIRT.values(), ids=DIRT)
+def test_what_is_along_the_sides_and_specks_are_left_out(draw_dirt, paper, bound):
+    picture = drawing(paper=paper)
+    draw_dirt(ImageDraw.Draw(picture))
+    assert difference(images.to_mnist(np.asarray(picture))) < bound
+
+
+def test_a_fine_grid_behind_a_white_digit_is_no_ink():
+    picture = np.asarray(drawing(ink=255, paper=0)).copy()
+    for lines in (picture[::5], picture[:, ::5]):
+        lines[lines == 0] = 150
+    assert difference(images.to_mnist(picture)) < 0.3
 
 
 def test_a_digit_may_be_broken():
@@ -199,20 +186,20 @@ def test_to_mnist_refuses_blank_pictures():
         light = np.linspace(150, 210, 300)[:, None] + noise
         refuses(light.clip(0, 255).astype(np.uint8), "blank")
     table = Image.new("L", (400, 300), 180)
-    slanting_table(ImageDraw.Draw(table))
+    ImageDraw.Draw(table).polygon(TABLE, 40)
     refuses(table, "blank")
 
 
-@pytest.mark.parametrize("share", [0.2, 0.4, 0.5, 0.8])
-def test_components_are_those_of_a_flood_fill(share):
-    mask = np.random.RandomState(0).random_sample((40, 50)) < share
-    flooded = np.where(mask, np.arange(1, 2001).reshape(mask.shape), 0)
-    for _ in range(2000):  # from each pixel to its neighbours, if they have lower numbers
-        flooded = np.where(mask, images._around(np.max, flooded, 1), 0)
-    found = images._components(mask)
-    assert ((found > 0) == mask).all()
-    pairs = set(zip(found[mask], flooded[mask]))
-    assert len(pairs) == found.max() == len(np.unique(flooded[mask]))
+def test_components_are_those_of_a_flood_fill():
+    for share in (0.2, 0.4, 0.5, 0.8):
+        mask = np.random.RandomState(0).random_sample((40, 50)) < share
+        flooded, before = np.where(mask, np.arange(1, 2001).reshape(mask.shape), 0), None
+        while not np.array_equal(flooded, before):  # each pixel takes its neighbours' largest
+            flooded, before = np.where(mask, images._around(np.max, flooded, 1), 0), flooded
+        found = images._components(mask)
+        assert ((found > 0) == mask).all()
+        pairs = set(zip(found[mask], flooded[mask]))
+        assert len(pairs) == found.max() == len(np.unique(flooded[mask]))
 
 
 @pytest.mark.parametrize("write, complaint", [
