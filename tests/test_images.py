@@ -166,7 +166,7 @@ def test_to_mnist_refuses_what_is_not_one_digit():
     table[110:190, 100:170] = 220
     refuses(table, "found something solid, such as paper on a table")
     line = np.full((100, 400), 255, np.uint8)
-    line[40:60, 50:350] = 0
+    line[15:85, 50:350] = 0
     refuses(line, "found something more than 3 times as wide")
     images.to_mnist(line.T)  # a 1
     head_on_a_stick = Image.new("L", (300, 300), 240)

@@ -25,25 +25,20 @@ def network(trained, tmp_path):
     return str(tmp_path / "model.npz")
 
 
-def picture_of(digit, random, ink=0, paper=255, part=0.7, side=300, light=1, noise=0):
-    """A sheet of paper with a digit that is not in the middle; 1 for all of the light."""
-    size = int(part * side)
-    digit = Image.fromarray(digit).resize((size, size), Image.Resampling.BICUBIC)
-    y, x = random.randint(0, side - size + 1, 2)
-    covered = np.zeros((side, side, 1))
-    covered[y:y + size, x:x + size, 0] = np.asarray(digit) / 255
-    picture = (np.array(ink) * covered + np.array(paper) * (1 - covered)) * light
-    picture = picture + random.normal(0, noise, covered.shape)
-    return Image.fromarray(picture.repeat(3 // picture.shape[2], axis=2).clip(0, 255).astype("u1"))
-
-
-def pictures_of(test_data, count, **options):
-    random = np.random.RandomState(1)
+def pictures_of(test_data, count, ink=0, paper=255, part=0.7, side=300, light=1, noise=0):
+    """Sheets of paper with test digits that are not in the middle; 1 for all of the light."""
+    random, size = np.random.RandomState(1), int(part * side)
     for digit in np.rint(255 * test_data.data[:count].asnumpy()[..., 0]).astype(np.uint8):
-        yield picture_of(digit, random, **options)
+        digit = Image.fromarray(digit).resize((size, size), Image.Resampling.BICUBIC)
+        y, x = random.randint(0, side - size + 1, 2)
+        covered = np.zeros((side, side, 3))
+        covered[y:y + size, x:x + size] = np.asarray(digit)[..., None] / 255
+        picture = (np.array(ink) * covered + np.array(paper) * (1 - covered)) * light
+        picture += random.normal(0, noise, (side, side, 1))
+        yield Image.fromarray(picture.clip(0, 255).astype(np.uint8))
 
 
-LIGHT_FROM_THE_RIGHT = np.linspace(0.75, 1, 300)[:, None]
+LIGHT_FROM_THE_RIGHT = np.linspace(0.75, 1, 300)[None, :, None]
 SOFT_SHADOW = 1 - 0.4 / (1 + np.exp(np.linspace(-20, 20, 300)))[:, None, None]
 
 
