@@ -20,37 +20,33 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 @pytest.fixture
 def example(capsys, monkeypatch, tmp_path):
-    """Run an example's `main` in an empty folder; return its exit code, output and errors."""
+    """Run an example's `main` in an empty folder; return its output, or its errors if it fails."""
     matplotlib.use("agg")  # no window, even where there is a display
     monkeypatch.chdir(tmp_path)
 
-    def run(line):
+    def run(line, expected_code=0):
         name, *arguments = line.split()
         try:
             code = runpy.run_path(str(ROOT / "examples" / name))["main"](arguments)
         except SystemExit as exit:  # argparse's
             code = exit.code
-        return (code, *capsys.readouterr())
+        printed, errors = capsys.readouterr()
+        assert code == expected_code, errors
+        assert (errors if code == 0 else printed) == ""
+        return printed or errors
 
     return run
 
 
 @pytest.fixture
-def run_well(example, mnist_loaders, monkeypatch):
-    """Run an example that trains on MNIST; return its output."""
+def example_on_mnist(example, mnist_loaders, monkeypatch):
     monkeypatch.setattr(data, "load", lambda *args, **options: mnist_loaders)
-
-    def run(line):
-        code, printed, errors = example(line)
-        assert (code, errors) == (0, "")
-        return printed
-
-    return run
+    return example
 
 
 @pytest.mark.slow
-def test_train_mnist_trains(run_well):
-    printed = run_well("train_mnist.py --epochs 1")
+def test_train_mnist_trains(example_on_mnist):
+    printed = example_on_mnist("train_mnist.py --epochs 1")
     printed = re.fullmatch(r"Epoch 0\. Loss: (.*), Train_acc (.*), Test_acc (.*)\n", printed)
     loss, train_accuracy, test_accuracy = map(float, printed.groups())
     assert loss == pytest.approx(1.23, rel=0.06)  # the published 1.2515 and 1.2078
@@ -58,8 +54,8 @@ def test_train_mnist_trains(run_well):
 
 
 @pytest.mark.slow
-def test_predict_digits_predicts_and_draws(run_well):
-    printed = run_well("predict_digits.py --epochs 1")
+def test_predict_digits_predicts_and_draws(example_on_mnist):
+    printed = example_on_mnist("predict_digits.py --epochs 1")
     predictions, labels = re.findall(r": \[((?:\d ?){10})\]", printed)
     correct = sum(a == b for a, b in zip(predictions.split(), labels.split()))
     assert correct >= 5  # of ten random digits, at an accuracy of some 0.88
@@ -69,19 +65,19 @@ def test_predict_digits_predicts_and_draws(run_well):
 
 
 @pytest.mark.slow
-def test_own_digit_reads_the_three_that_it_draws(run_well):
-    printed = run_well("own_digit.py --epochs 1")
+def test_own_digit_reads_the_three_that_it_draws(example_on_mnist):
+    printed = example_on_mnist("own_digit.py --epochs 1")
     assert "\nmodel prediction is: 3\n" in printed and "own_digit.png" in printed
     height, width, _ = matplotlib.image.imread("own_digit.png").shape
     assert width > 3 * height  # four steps
 
 
 @pytest.mark.slow
-def test_misclassified_prints_and_draws(run_well, mnist_loaders, monkeypatch):
+def test_misclassified_prints_and_draws(example, mnist_loaders, monkeypatch):
     train_data, test_data = mnist_loaders
     few = ArrayLoader("MNIST", train_data.data[:6400], train_data.label[:6400], 64)
     monkeypatch.setattr(data, "load", lambda *args, **options: (few, test_data))
-    printed = run_well("misclassified.py --epochs 1")
+    printed = example("misclassified.py --epochs 1")
     accuracy = float(re.search(r"Epoch 0\. Test_acc (.*)", printed)[1])
     wrong = int(re.search(r"(\d+) of 10000 test digits are misclassified", printed)[1])
     assert wrong == round(10000 * (1 - accuracy))
@@ -92,7 +88,7 @@ def test_misclassified_prints_and_draws(run_well, mnist_loaders, monkeypatch):
     for name in ("confusion.png", "mistakes.png"):
         assert min(matplotlib.image.imread(name).shape[:2]) > 400
     checkpoint.save("model.npz", model.init_params(num_hidden=8, seed=0))
-    printed = run_well("misclassified.py --model model.npz")
+    printed = example("misclassified.py --model model.npz")
     assert "Epoch" not in printed  # a saved model is not trained
 
 
@@ -117,8 +113,8 @@ def test_examples_refuse_in_one_line(example, tmp_path, line, message):
     (tmp_path / "other.jsonl").write_text('{"epoch": [1], "loss": 1, "train_accuracy": 1, '
                                           '"test_accuracy": 1, "seconds": 1}\n')
     before = sorted(tmp_path.iterdir())
-    code, printed, errors = example(line)
-    assert (code, printed) == (2, "") and sorted(tmp_path.iterdir()) == before
+    errors = example(line, expected_code=2)
+    assert sorted(tmp_path.iterdir()) == before
     assert errors.startswith("error: ") and errors.count("\n") == 1 and message in errors
 
 
@@ -133,11 +129,11 @@ def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
                     "num_hidden": num_hidden, "seed": seed, "epochs": epoch + 1,  # as if resumed
                     "epoch": epoch, "loss": 1 - accuracy, "train_accuracy": accuracy,
                     "test_accuracy": accuracy, "seconds": 1}), file=file)
-    assert example("compare_runs.py 16.jsonl 64.jsonl --out out.svg") == (0, (
-        "num hidden 16: test accuracy 0.7000 after epoch 1, 1 seed\n"
-        "num hidden 64: test accuracy 0.8200 after epoch 1, 2 seeds\n"
-        "saved: out.svg\n"
-    ), "")
+    assert example("compare_runs.py 16.jsonl 64.jsonl --out out.svg").splitlines() == [
+        "num hidden 16: test accuracy 0.7000 after epoch 1, 1 seed",
+        "num hidden 64: test accuracy 0.8200 after epoch 1, 2 seeds",
+        "saved: out.svg",
+    ]
     assert (tmp_path / "out.svg").read_text().count("<!-- num hidden") == 2  # in the legend
 
 
@@ -154,10 +150,10 @@ def test_draw_digit_writes_one_file_with_what_the_metadata_say(
     opened = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
     checkpoint.save("model.npz", model.init_params(seed=0), **metadata)
-    assert example("draw_digit.py model.npz --no-open --out page.html") == (
-        0, "page.html: 1.1 MB, for any browser\n", "")
+    printed = example("draw_digit.py model.npz --no-open --out page.html")
+    assert printed == "page.html: 1.1 MB, for any browser\n" and opened == []
     assert {path.name for path in tmp_path.iterdir()} == {"model.npz", "page.html"}
-    assert opened == [] and example("draw_digit.py model.npz")[0] == 0
+    example("draw_digit.py model.npz")
     assert opened == [(tmp_path / "draw_digit.html").as_uri()]
     text = (tmp_path / "draw_digit.html").read_text()
     assert text == (tmp_path / "page.html").read_text()
