@@ -126,7 +126,8 @@ def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
         with open(f"{num_hidden}.jsonl", "a") as file:
             for epoch, accuracy in enumerate(accuracies):
                 print(json.dumps({
-                    "num_hidden": num_hidden, "seed": seed, "epochs": epoch + 1,  # as if resumed
+                    "dataset": "MNIST", "num_hidden": num_hidden, "seed": seed,
+                    "epochs": epoch + 1,  # as if it were resumed
                     "epoch": epoch, "loss": 1 - accuracy, "train_accuracy": accuracy,
                     "test_accuracy": accuracy, "seconds": 1}), file=file)
     assert example("compare_runs.py 16.jsonl 64.jsonl --out out.svg").splitlines() == [
