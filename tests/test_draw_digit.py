@@ -187,6 +187,9 @@ def test_page_fits_the_screen_reads_a_three_and_asks_for_nothing(page):
                 "let sheet = document.getElementById('sheet');"
                 "return [document.documentElement.scrollWidth, sheet.width, sheet.clientWidth]")
             assert wide == width and abs(pixels - 2 * side) <= 1
+            # A finger draws, even where it could scroll the page.
+            sheet = page.find_element("id", "sheet")
+            assert sheet.value_of_css_property("touch-action") == "none"
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert page.execute_script("return performance.getEntriesByType('resource')") == []
