@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mlp_mx import InputError, runtime
+from mlp_mx import InputError, data, model, runtime, train
 from mlp_mx.data import glyphs, mnist
 
 
@@ -36,6 +36,20 @@ def mnist_dir():
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def mnist_loaders(mnist_dir):
+    """MNIST's training and test data, which no test changes."""
+    return data.load("mnist", mnist_dir)
+
+
+@pytest.fixture(scope="session")
+def trained(mnist_loaders):
+    """The chapter's network after one epoch on MNIST, which no test changes."""
+    params = model.init_params(seed=0)
+    train.train_epoch(params, mnist_loaders[0], 0.002, 0)
+    return params
 
 
 @pytest.fixture

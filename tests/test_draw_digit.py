@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from mlp_mx import checkpoint, data, model, predict, train
+from mlp_mx import checkpoint, model, predict
 from mlp_mx.predict import images
 from mlp_mx.runtime import nd
 
@@ -25,6 +25,7 @@ Pointer = pytest.importorskip("selenium.webdriver.common.actions.pointer_input")
 EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "draw_digit.py"
 NOTHING = ["?", [""] * 10]
 # In hundredths of the sheet's side.
+ONE = [[(50, 15), (50, 85)]]
 THREE = [[(32, 29), (43, 18), (61, 20), (68, 32), (59, 45), (46, 48), (61, 50), (71, 62), (66, 79),
           (50, 86), (34, 80)]]
 FOUR = [[(39, 18), (32, 54), (68, 54)], [(59, 21), (57, 88)]]
@@ -111,25 +112,20 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def trained(chromium, tmp_path_factory, mnist_dir):
-    """A briefly trained network of the chapter's size, its page, and MNIST's test digits."""
-    train_data, test_data = data.load("mnist", mnist_dir)
-    params = model.init_params(seed=0)
-    train.train_epoch(params, train_data, 0.002, 0)
-    return params, write_page(params, tmp_path_factory.mktemp("page")), test_data
+def address(trained, tmp_path_factory):
+    return write_page(trained, tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture
-def page(chromium, trained):
-    """The page of the trained network, just opened."""
-    chromium.get(trained[1])
+def page(chromium, address):
+    """The page of a briefly trained network of the chapter's size, just opened."""
+    chromium.get(address)
     return chromium
 
 
-def test_logits_are_those_of_net(page, trained):
-    params, _, test_data = trained
-    X = test_data.data[:200]
-    expected, found = model.net(X, params).asnumpy(), logits(page, X.asnumpy())
+def test_logits_are_those_of_net(page, trained, mnist_loaders):
+    X = mnist_loaders[1].data[:200]
+    expected, found = model.net(X, trained).asnumpy(), logits(page, X.asnumpy())
     assert np.abs(expected).max() > 3  # or else 1e-3 would be no small error
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
@@ -144,28 +140,25 @@ def test_drawing_is_seen_and_read_as_predict_does(page, trained, strokes, kind):
     assert shown(page) == NOTHING
     draw(page, strokes, kind)
     np.testing.assert_allclose(seen(page), as_predict_sees(page), rtol=0, atol=1)  # of 255
-    expected = predict.probabilities(seen(page)[None] / 255, trained[0])[0]
+    expected = predict.probabilities(seen(page)[None] / 255, trained)[0]
     prediction, percentages = shown(page)
     assert prediction == str(expected.argmax())
     np.testing.assert_allclose(np.array(percentages, float), 100 * expected, atol=0.6)
 
 
-@pytest.mark.parametrize("strokes, complaint", [
-    ([[(50, 50), (51, 50)]], "No clear strokes"), ([[(10, 50), (90, 50)]], "Wider than a digit"),
-])
-def test_what_predict_refuses_gets_no_digit(page, strokes, complaint):
-    draw(page, strokes)
-    with pytest.raises(images.ImageError):
-        as_predict_sees(page)
-    assert shown(page) == NOTHING and page.find_element("id", "first").text == complaint
-
-
-def test_clear_button_and_keys_clear(page):
-    for clear in (page.find_element("id", "clear").click,
-                  webdriver.ActionChains(page).send_keys(Keys.ESCAPE).perform,
-                  webdriver.ActionChains(page).send_keys(Keys.DELETE).perform):
-        draw(page, THREE)
-        assert shown(page)[0] != "?"
+def test_what_predict_refuses_gets_no_digit_and_all_that_clears_clears(page):
+    for strokes, complaint, clear in (
+        ([[(50, 50), (51, 50)]], "No clear strokes", page.find_element("id", "clear").click),
+        ([[(10, 50), (90, 50)]], "Wider than a digit",
+         webdriver.ActionChains(page).send_keys(Keys.ESCAPE).perform),
+        (ONE, None, webdriver.ActionChains(page).send_keys(Keys.DELETE).perform),
+    ):
+        draw(page, strokes)
+        if complaint:
+            with pytest.raises(images.ImageError):
+                as_predict_sees(page)
+            assert page.find_element("id", "first").text == complaint
+        assert (shown(page) == NOTHING) == bool(complaint) and drawing(page).any()
         clear()
         wait_for_frame(page)
         assert shown(page) == NOTHING and not drawing(page).any()
@@ -174,7 +167,7 @@ def test_clear_button_and_keys_clear(page):
 def test_keyboard_draws_and_screen_readers_hear_the_prediction(page):
     sheet = page.find_element("id", "sheet")
     assert sheet.accessible_name == "Drawing area"
-    sheet.send_keys(Keys.ARROW_RIGHT, " ", *[Keys.ARROW_DOWN] * 20, " ", Keys.ARROW_LEFT)
+    sheet.send_keys(Keys.ARROW_RIGHT, " ", *[Keys.ARROW_DOWN] * 20, " ", *[Keys.ARROW_LEFT] * 9)
     wait_for_frame(page)
     ys, xs = np.nonzero(drawing(page) > 127)
     assert np.ptp(ys) > 140 > 30 > np.ptp(xs)
@@ -183,22 +176,22 @@ def test_keyboard_draws_and_screen_readers_hear_the_prediction(page):
                         page.find_element("id", "live").get_property("textContent"))
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_page_fits_the_screen_and_reads_a_three(page, width):
-    set_screen(page, width, scale=2)
+def test_page_fits_the_screen_reads_a_three_and_asks_for_nothing(page):
     try:
-        draw(page, THREE)
-        assert shown(page)[0] == "3"
-        wide, pixels, side = page.execute_script(
-            "let sheet = document.getElementById('sheet');"
-            "return [document.documentElement.scrollWidth, sheet.width, sheet.clientWidth]")
-        assert wide == width and abs(pixels - 2 * side) <= 1
+        for width in (390, 1280):
+            set_screen(page, width, scale=2)
+            page.refresh()
+            draw(page, THREE)
+            assert shown(page)[0] == "3"
+            wide, pixels, side = page.execute_script(
+                "let sheet = document.getElementById('sheet');"
+                "return [document.documentElement.scrollWidth, sheet.width, sheet.clientWidth]")
+            assert wide == width and abs(pixels - 2 * side) <= 1
+            # A finger draws, even where it could scroll the page.
+            sheet = page.find_element("id", "sheet")
+            assert sheet.value_of_css_property("touch-action") == "none"
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def test_nothing_leaves_the_page(page):
-    draw(page, FOUR)
     assert page.execute_script("return performance.getEntriesByType('resource')") == []
     assert page.get_log("browser") == []
     refused = page.execute_async_script(
@@ -214,7 +207,7 @@ def test_any_chain_of_layers_is_shown(chromium, tmp_path, sizes):
     params = [nd.array(random.normal(0, 0.1, shape)) for inputs, outputs in zip(sizes, sizes[1:])
               for shape in ((inputs, outputs), (outputs,))]
     chromium.get(write_page(params, tmp_path))
-    draw(chromium, THREE)
+    draw(chromium, ONE)
     h, captions = seen(chromium).reshape(1, 784) / 255, ["Input"]
     for k, (W, b) in enumerate(zip(params[::2], params[1::2])):
         if k:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 
 import matplotlib.image
 import numpy as np
@@ -19,13 +20,6 @@ FIRST_1000 = {
 }
 
 
-@pytest.fixture(autouse=True)
-def few(request, monkeypatch):
-    """1000 images per half instead of 70 000, except for the tests of all."""
-    if not request.node.get_closest_marker("slow"):
-        monkeypatch.setattr(glyphs, "SIZES", {"train": 1000, "test": 1000})
-
-
 @pytest.fixture(scope="module")
 def splits():
     return {split: glyphs.generate(split, 1000) for split in ("train", "test")}
@@ -34,31 +28,16 @@ def splits():
 @pytest.fixture
 def folder(tmp_path, splits, monkeypatch):
     """A data folder in which `splits` are saved; drawing them again costs nothing."""
+    monkeypatch.setattr(glyphs, "SIZES", {"train": 1000, "test": 1000})
     monkeypatch.setattr(glyphs, "generate", lambda split, progress: splits[split])
     glyphs.load(tmp_path / "data")
     return tmp_path / "data"
-
-
-def check_form(images, labels):
-    """Check that images are like MNIST's, and every digit is as frequent."""
-    size = len(images)
-    assert (images.shape, images.dtype) == ((size, 28, 28), np.uint8)
-    assert np.bincount(labels).tolist() == [size // 10] * 10
-    assert images.min() == 0 and images.max(axis=(1, 2)).min() > 100  # white on black
-    for ink in (images.any(axis=1), images.any(axis=2)):  # in a box of 20 x 20
-        extent = 28 - ink.argmax(axis=1) - ink[:, ::-1].argmax(axis=1)
-        assert extent.max() <= 20
-    mass = images.sum(axis=(1, 2))
-    for axis in (1, 2):
-        centre = (images.sum(axis=3 - axis) @ np.arange(28)) / mass
-        assert abs(centre - 14).max() < 0.55  # MNIST's own are from 13.48 to 14.50
 
 
 def test_generate_draws_the_same_bits_everywhere(splits):
     for split, (images, labels) in splits.items():
         digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
         assert digest == FIRST_1000[split]
-        check_form(images, labels)
 
 
 @pytest.mark.slow
@@ -67,32 +46,39 @@ def test_all_images_differ_and_are_like_mnists(splits):
     different = set()
     for split, size in ("train", 60000), ("test", 10000):
         images, labels = glyphs.generate(split)
-        assert len(images) == size and (images[:1000] == splits[split][0]).all()
-        check_form(images, labels)
+        assert (images.shape, images.dtype) == ((size, 28, 28), np.uint8)
+        assert (images[:1000] == splits[split][0]).all()
+        assert np.bincount(labels).tolist() == [size // 10] * 10
+        assert images.min() == 0 and images.max(axis=(1, 2)).min() > 100  # white on black
+        mass = images.sum(axis=(1, 2))
+        for axis in (1, 2):
+            ink = images.any(axis=axis)
+            extent = 28 - ink.argmax(axis=1) - ink[:, ::-1].argmax(axis=1)
+            assert extent.max() <= 20
+            centre = (images.sum(axis=3 - axis) @ np.arange(28)) / mass
+            assert abs(centre - 14).max() < 0.55  # MNIST's own are from 13.48 to 14.50
         different.update(image.tobytes() for image in images)
     assert len(different) == 70000
 
 
-def test_load_reads_what_it_saved(folder, splits, monkeypatch):
-    monkeypatch.setattr(glyphs, "generate", None)  # is not called
+def assert_loaded(folder, splits):
     for found, expected in zip(glyphs.load(folder), splits.values()):
         assert (found[0] == expected[0]).all() and (found[1] == expected[1]).all()
-    assert len(os.listdir(folder)) == 1
 
 
-@pytest.mark.parametrize("damage", ["flipped bit", "cut", "empty", "other arrays"])
-def test_load_draws_again_what_is_damaged(folder, splits, damage):
+def test_load_reads_what_it_saved_and_draws_again_what_is_damaged(folder, splits, monkeypatch):
     kept, = folder.iterdir()
     content = kept.read_bytes()
-    damaged = bytearray(content)
-    damaged[len(damaged) // 2] ^= 1
-    kept.write_bytes({"flipped bit": damaged, "cut": content[:-1000]}.get(damage, b""))
-    if damage == "other arrays":
-        np.savez(kept, **{f"{split}_{kind}": np.zeros(3, np.uint8)
-                          for split in ("train", "test") for kind in ("images", "labels")})
-    train, test = glyphs.load(folder)
-    assert (train[0] == splits["train"][0]).all() and (test[1] == splits["test"][1]).all()
-    assert kept.read_bytes() == content
+    flipped = bytearray(content)
+    flipped[len(flipped) // 2] ^= 1
+    np.savez(kept, **{f"{split}_{kind}": np.zeros(3, np.uint8)
+                      for split in splits for kind in ("images", "labels")})
+    for damaged in (kept.read_bytes(), flipped, content[:-1000], b""):
+        kept.write_bytes(damaged)
+        assert_loaded(folder, splits)
+        assert kept.read_bytes() == content and [*folder.iterdir()] == [kept]
+    monkeypatch.setattr(glyphs, "generate", None)  # is not called
+    assert_loaded(folder, splits)
 
 
 def test_load_works_where_nothing_can_be_saved(folder, splits):
@@ -101,8 +87,7 @@ def test_load_works_where_nothing_can_be_saved(folder, splits):
     kept.mkdir()
     for place, reason in (folder, "Is a directory"), ("/proc/mlp_mx", "No such file"):
         with pytest.warns(UserWarning, match=f"glyphs cannot be saved in {place} .*{reason}"):
-            train, _ = glyphs.load(place)
-        assert (train[0] == splits["train"][0]).all()
+            assert_loaded(place, splits)
     with pytest.raises(InputError, match="/dev/null is not a folder; choose another"):
         glyphs.load("/dev/null")
 
@@ -120,34 +105,23 @@ def test_auto_without_network_takes_glyphs_and_says_so(folder, monkeypatch, spli
     assert label.asnumpy().tolist() == labels[:64].tolist()
     with pytest.raises(mnist.DownloadError):  # MNIST that is asked for is never replaced
         data.load("mnist", folder)
-
-
-def test_glyphs_ask_for_no_mnist(folder, monkeypatch):
-    monkeypatch.setattr(mnist, "fetch", None)  # is not called
-    monkeypatch.setattr(glyphs, "generate", None)  # neither, as the folder has them
+    monkeypatch.setattr(mnist, "fetch", None)  # is not called for glyphs
     assert data.load("glyphs", folder)[0].name == "glyphs"
 
 
 def test_command_draws_the_sheet(folder, splits, tmp_path, capsys, monkeypatch):
-    path = tmp_path / "sheet.png"
     monkeypatch.setattr(glyphs, "generate", None)  # is not called, as the folder has them
-    assert glyphs_command.main([str(path), "--data-dir", str(folder)]) == 0
-    picture = matplotlib.image.imread(path)
+    monkeypatch.chdir(tmp_path)
+    assert glyphs_command.main(["sheet.png", "--data-dir", "data"]) == 0
+    picture = matplotlib.image.imread("sheet.png")
     assert picture.shape[:2] == (560, 1120)
     images, labels = splits["train"]
-    third_seven = images[labels == 7][2]
-    drawn = picture[7 * 56:8 * 56:2, 2 * 56:3 * 56:2, 0] * 255
-    np.testing.assert_allclose(drawn, third_seven, atol=1)
+    third_seven = picture[7 * 56:8 * 56:2, 2 * 56:3 * 56:2, 0] * 255
+    np.testing.assert_allclose(third_seven, images[labels == 7][2], atol=1)
     assert "20 glyphs of each digit" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("sheet, complaint", [
-    ("pipe.png", "cannot be written: Not a regular file"), ("sheet.svg", "ends in .png"),
-])
-def test_command_says_what_cannot_be_written(sheet, complaint, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe.png")
-    assert glyphs_command.main([sheet, "--data-dir", "data"]) == 2
-    errors = capsys.readouterr().err
-    assert errors.startswith("error: ") and errors.count("\n") == 1
-    assert complaint in errors and os.listdir() == ["pipe.png"]
+    for sheet, complaint in [("pipe.png", "pipe.png cannot be written: Not a regular file"),
+                             ("sheet.svg", "expected a file name that ends in .png, found")]:
+        assert glyphs_command.main([sheet, "--data-dir", "absent"]) == 2
+        assert re.fullmatch(f"error: {complaint}.*\n", capsys.readouterr().err)
+    assert sorted(os.listdir()) == ["data", "pipe.png", "sheet.png"]

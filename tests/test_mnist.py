@@ -20,6 +20,7 @@ from mlp_mx.data import mnist
 RACES = int(os.environ.get("MLP_MX_RACES", 1))
 FILES = {name: gzip.compress(name.encode() * 1000, mtime=0) for name in mnist.FILES}
 FIRST = next(iter(FILES))
+DIGESTS = {name: hashlib.sha256(body).hexdigest() for name, body in FILES.items()}
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
@@ -28,59 +29,36 @@ class Mirror(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         _, behaviour, name = self.path.split("/")
         self.server.requests.append((behaviour, name))
-        getattr(self, behaviour)(name, FILES[name])
+        if behaviour == "flaky":  # fails twice per file, each time differently
+            count = self.server.requests.count(("flaky", name))
+            behaviour = ["forbidden", "cut", "good"][min(count, 3) - 1]
+        elif behaviour == "faulty":  # fails at random, but not more than twice in a row
+            failures = self.server.failures.get(name, 0)
+            self.server.failures[name] = (failures + 1) % 3 if random.random() < 0.6 else 0
+            behaviour = random.choice(["cut", "wrong", "forbidden", "silent"]
+                                      if self.server.failures[name] else ["good", "slow"])
+        if behaviour == "forbidden":
+            self.send_error(403)
+        elif behaviour != "silent":
+            self.answer(behaviour, name, FILES[name])
 
-    def send(self, body, length=None, status=200, **headers):
-        self.send_response(status)
-        headers["Content-Length"] = str(length or len(body))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
+    def answer(self, behaviour, name, body):
+        self.send_response(302 if behaviour == "moved" else 200)
+        self.send_header("Location", f"/good/{name}")  # read if it is moved
+        if behaviour == "labelled" and "gzip" in self.headers.get("Accept-Encoding", ""):
+            self.send_header("Content-Encoding", "gzip")  # as if gzip were not the file's own
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
-
-    def good(self, name, body):
-        self.send(body)
-
-    def cut(self, name, body):
-        self.send(body[:100], len(body))
-
-    def wrong(self, name, body):
-        self.send(body[:-1] + b"?")
-
-    def forbidden(self, name, body):
-        self.send_error(403)
-
-    def stalled(self, name, body):
-        self.cut(name, body)
-        self.server.closing.wait(20)
-
-    def silent(self, name, body):
-        self.close_connection = True
-
-    def labelled(self, name, body):  # as if gzip were not the file's own
-        unzips = "gzip" in self.headers.get("Accept-Encoding", "")
-        self.send(body, **({"Content_Encoding": "gzip"} if unzips else {}))
-
-    def moved(self, name, body):
-        self.send(b"", status=302, Location=f"/good/{name}")
-
-    def flaky(self, name, body):  # fails twice per file, each time differently
-        count = self.server.requests.count(("flaky", name))
-        (self.forbidden, self.cut, self.good)[min(count, 3) - 1](name, body)
-
-    def faulty(self, name, body):  # fails at random, but not more than twice in a row
-        failures = self.server.failures.get(name, 0)
-        self.server.failures[name] = (failures + 1) % 3 if random.random() < 0.6 else 0
-        if not self.server.failures[name]:
-            random.choice([self.good, self.slow])(name, body)
-        else:
-            random.choice([self.cut, self.wrong, self.forbidden, self.silent])(name, body)
-
-    def slow(self, name, body):
-        self.send(body[:40], len(body))
-        for start in range(40, len(body), 40):
-            time.sleep(random.uniform(0, 0.1))
+        if behaviour == "wrong":
+            body = body[:-1] + b"?"
+        for start in range(0, len(body), 40):
+            if start and behaviour in ("cut", "stalled"):
+                break
+            if behaviour == "slow":
+                time.sleep(random.uniform(0, 0.1))
             self.wfile.write(body[start:start + 40])
+        if behaviour == "stalled":
+            self.server.closing.wait(20)
 
     def log_message(self, *args):
         pass
@@ -102,8 +80,7 @@ def server():
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch):
     """Small files in place of MNIST's, short times, and no mirror outside this machine."""
-    digests = {name: hashlib.sha256(body).hexdigest() for name, body in FILES.items()}
-    monkeypatch.setattr(mnist, "FILES", digests)
+    monkeypatch.setattr(mnist, "FILES", DIGESTS)
     monkeypatch.setattr(mnist, "MIRRORS", ())
     monkeypatch.setattr(mnist, "SECONDS_TO_ANSWER", 0.5)
     monkeypatch.setattr(mnist, "SECONDS_TO_FAIL", 0.7)
@@ -133,7 +110,7 @@ def test_folder_is_where_the_user_or_gluon_says(monkeypatch, tmp_path):
     assert mnist.folder(tmp_path) == tmp_path
 
 
-@pytest.mark.parametrize("behaviour", ["good", "moved", "flaky", "labelled"])
+@pytest.mark.parametrize("behaviour", ["moved", "flaky", "labelled"])
 def test_fetch_downloads_what_is_missing(server, monkeypatch, tmp_path, behaviour):
     use(monkeypatch, server, behaviour, behaviour)  # a mirror may be named twice
     folder = tmp_path / "new" / "folder"
@@ -162,9 +139,7 @@ def test_fetch_asks_only_for_what_is_damaged(server, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("behaviour, reason", [
-    ("cut", "connection failed"),
-    ("wrong", "wrong SHA-256"),
-    ("forbidden", "HTTP 403"),
+    ("cut", "connection failed"), ("wrong", "wrong SHA-256"), ("forbidden", "HTTP 403"),
     ("stalled", "timed out"),
 ])
 def test_fetch_never_keeps_a_wrong_file_and_tries_the_next_mirror(
@@ -187,9 +162,7 @@ def test_fetch_never_keeps_a_wrong_file_and_tries_the_next_mirror(
 
 
 def test_fetch_without_a_network_gives_up_in_time(monkeypatch, tmp_path):
-    with socket.socket() as deaf:  # accepts connections, and never answers
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen()
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # accepts connections, never answers
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
         monkeypatch.setattr(mnist, "MIRRORS", (url, "http://127.0.0.1:9/"))
         start = time.monotonic()
@@ -203,9 +176,8 @@ def test_fetch_without_a_network_gives_up_in_time(monkeypatch, tmp_path):
 def test_fetch_in_two_processes_at_once(server, python, tmp_path, race):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import test_mnist as t; from mlp_mx.data import mnist; import hashlib\n"
-        "mnist.FILES = {n: hashlib.sha256(b).hexdigest() for n, b in t.FILES.items()}\n"
-        "mnist.MIRRORS = (); mnist.fetch(sys.argv[2])"
+        "import test_mnist as t; from mlp_mx.data import mnist\n"
+        "mnist.FILES, mnist.MIRRORS = t.DIGESTS, (); mnist.fetch(sys.argv[2])"
     )
     folder = tmp_path / "shared"
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -231,14 +203,12 @@ def test_fetch_says_what_is_wrong_with_the_folder(server, monkeypatch, tmp_path)
             mnist.fetch(folder)
 
 
-def test_fetch_refuses_a_mirror_that_is_no_url(monkeypatch, tmp_path):
-    monkeypatch.setenv("MLP_MX_MIRROR", "/srv/mnist")
-    with pytest.raises(InputError, match="MLP_MX_MIRROR.*'/srv/mnist'"):
-        mnist.fetch(tmp_path)
-
-
-def test_fetch_names_missing_certificates(monkeypatch, tmp_path):
-    monkeypatch.setenv("MLP_MX_MIRROR", "https://127.0.0.1:9/")
+@pytest.mark.parametrize("mirror, error, message", [
+    ("/srv/mnist", InputError, "MLP_MX_MIRROR.*'/srv/mnist'"),
+    ("https://127.0.0.1:9/", mnist.DownloadError, "path: .*absent; see REQUESTS_CA_BUNDLE"),
+])
+def test_fetch_says_what_is_wrong_with_the_settings(monkeypatch, tmp_path, mirror, error, message):
+    monkeypatch.setenv("MLP_MX_MIRROR", mirror)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent"))
-    with pytest.raises(mnist.DownloadError, match="invalid path: .*absent; see REQUESTS_CA_BUNDLE"):
+    with pytest.raises(error, match=message):
         mnist.fetch(tmp_path)
