@@ -163,13 +163,9 @@ WORKERS = """
 import multiprocessing
 multiprocessing.set_start_method("forkserver")  # the default of Python 3.14 on Linux
 from mlp_mx.runtime import gluon, nd
-class Squares(gluon.data.Dataset):
-    table = nd.arange(10)
-    def __len__(self):
-        return 10
-    def __getitem__(self, number):
-        return self.table[number] ** 2
-loader = gluon.data.DataLoader(Squares(), batch_size=5, num_workers=2)
+table = nd.arange(10)
+squares = gluon.data.SimpleDataset([*range(10)]).transform(lambda number: table[number] ** 2)
+loader = gluon.data.DataLoader(squares, batch_size=5, num_workers=2)
 print([batch.asnumpy().ravel().tolist() for batch in loader])
 """
 

@@ -226,3 +226,14 @@ def test_runtime_command_prints_what_a_bug_report_needs(capsys, mnist_dir):
                  str(mnist_dir), "t10k-labels-idx1-ubyte.gz:"):
         assert part in printed
     assert printed.count("verified") == 4
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_dockerfile_does_what_the_runtime_advises(machine):
+    with open(os.path.join(REPOSITORY, "Dockerfile"), encoding="utf-8") as file:
+        lines = re.findall("^RUN (.*)", file.read().replace("\\\n", " "), re.M)
+    dockerfile = " ".join(" ".join(lines).split())
+    install, *links = re.sub("^.* install -y ", "", diagnosis.DEBIAN[machine]).split(" && ")
+    assert all(re.search(rf"\b{package}\b", dockerfile) for package in install.split())
+    assert all(command in dockerfile for command in links)
+    assert diagnosis.INSTALL.replace("install", "install --no-cache-dir") in dockerfile
