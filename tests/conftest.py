@@ -10,7 +10,6 @@ import pytest
 from mlp_mx import InputError, data, model, runtime, train
 from mlp_mx.data import glyphs, mnist
 
-
 # Shells start background jobs with SIGINT ignored, and nohup does so with SIGHUP; tests send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -18,9 +17,9 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def pytest_runtest_setup(item):
     """Skip the tests marked ``gpu`` where MXNet has none that it can use, and say why."""
-    if item.get_closest_marker("gpu"):
+    for marker in item.iter_markers("gpu"):
         try:
-            runtime.contexts(item.get_closest_marker("gpu").args[0])
+            runtime.contexts(marker.args[0])
         except InputError as error:
             pytest.skip(str(error))
 

@@ -25,10 +25,7 @@ class Driver:
     """As much of libcuda.so.1 as `cuda.cards` uses."""
 
     def __init__(self, cards, status=0):
-        self.cards, self.status = cards, status
-
-    def cuInit(self, flags):
-        return self.status
+        self.cards, self.cuInit = cards, lambda flags: status
 
     def cuDeviceGetCount(self, count):
         count._obj.value = len(self.cards)
@@ -36,25 +33,19 @@ class Driver:
 
     def cuDeviceGet(self, device, ordinal):
         device._obj.value = ordinal + 100
-        return 0
 
     def cuDeviceGetName(self, name, size, device):
         name.value = self.cards[device.value - 100][0].encode()
-        return 0
 
     def cuDeviceGetAttribute(self, value, attribute, device):
         value._obj.value = self.cards[device.value - 100][1][{75: 0, 76: 1}[attribute]]
-        return 0
 
 
-def test_cards_are_those_of_the_driver(monkeypatch):
+def test_cards_are_those_of_the_driver_or_none(monkeypatch):
+    assert cuda.cards("libno-such-driver.so.1") == []
     found = [("NVIDIA A100", (8, 0)), ("NVIDIA H200", (9, 0)), ("Tesla K80", (3, 7))]
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver(found))
     assert cuda.cards() == found
     assert [card.is_usable() for card in cuda.cards()] == [True, False, False]
-
-
-def test_cards_are_none_without_a_driver_or_a_card(monkeypatch):
-    assert cuda.cards("libno-such-driver.so.1") == []
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver([], status=100))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver(found, status=100))
     assert cuda.cards() == []

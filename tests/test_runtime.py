@@ -15,17 +15,12 @@ from mlp_mx.runtime import __main__ as runtime_command
 from mlp_mx.runtime import cuda, diagnosis, mx
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-needs_a_kernel = pytest.mark.skipif(
-    runtime.blas_kernel() is None, reason="no kernel to choose on this CPU")
+load = runtime.load.__wrapped__  # again and again
 
 
-def test_blas_kernel_suits_the_cpu():
+def test_blas_kernel_suits_the_cpu(tmp_path):
     assert runtime.blas_kernel({"sse3", "avx", "avx2", "fma"}) == "Haswell"
     assert runtime.blas_kernel({"sse3", "avx", "avx2"}) is None
-    assert runtime.blas_kernel(set()) is None
-
-
-def test_cpu_features_of_a_system_without_them(tmp_path):
     assert runtime.cpu_features(tmp_path / "absent") == frozenset()
     (tmp_path / "arm").write_text("processor : 0\nFeatures : fp asimd\n")
     assert runtime.cpu_features(tmp_path / "arm") == frozenset()
@@ -53,25 +48,33 @@ def importing(monkeypatch):
     return replace
 
 
-@needs_a_kernel
+@pytest.mark.skipif(runtime.blas_kernel() is None, reason="no kernel to choose on this CPU")
 def test_load_sets_the_kernel_for_a_moment_and_leaves_the_users_alone(importing, monkeypatch):
     kernels = importing("loaded", OSError("broken"), "loaded")
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
-    assert runtime.load.__wrapped__() == "loaded"
+    assert load() == "loaded"
     with pytest.raises(runtime.MXNetLoadError):
-        runtime.load.__wrapped__()
+        load()
     assert "OPENBLAS_CORETYPE" not in os.environ
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Sandybridge")
-    runtime.load.__wrapped__()
+    load()
     assert kernels == ["Haswell", "Haswell", os.environ["OPENBLAS_CORETYPE"]]
 
 
-def test_load_in_several_threads(monkeypatch):
+def test_load_in_several_threads_is_one_after_the_other(monkeypatch):
+    running = []
+
+    def import_module(name):
+        running.append(name)
+        time.sleep(0.05)
+        found = len(running)
+        running.pop()
+        return found
+
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
-    monkeypatch.setattr(importlib, "import_module", lambda name: time.sleep(0.05) or name)
+    monkeypatch.setattr(importlib, "import_module", import_module)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        loads = [pool.submit(runtime.load.__wrapped__) for _ in range(3)]
-        assert [load.result() for load in loads] == 3 * ["mxnet"]
+        assert [future.result() for future in [pool.submit(load) for _ in range(3)]] == [1, 1, 1]
 
 
 def test_importing_modules_loads_nothing_heavy_and_shows_no_warning(python):
@@ -95,28 +98,19 @@ def missing(library):
     (missing("libstdc++.so.9"), r"the system library libstdc\+\+.so.9 is missing$"),
     (RuntimeError("something\nelse"), "RuntimeError: something else"),
 ])
-def test_load_says_what_is_wrong_and_what_fixes_it(importing, error, message):
-    importing(error)
+def test_load_says_what_is_wrong_and_what_fixes_it(importing, monkeypatch, error, message):
+    importing(error, error)
     with pytest.raises(runtime.MXNetLoadError, match=f"MXNet cannot be loaded: .*{message}"):
-        runtime.load.__wrapped__()
-
-
-def test_load_says_that_numpy_was_replaced(importing, monkeypatch):
-    importing(AttributeError("no such name"))
-    monkeypatch.setattr(sys.modules["numpy"], "__version__", "0.9")
+        load()
+    monkeypatch.setattr(sys.modules["numpy"], "__version__", "0.9")  # replaced on the disk since
     with pytest.raises(runtime.MXNetLoadError, match="NumPy 0.9 is loaded, and .* restart the ker"):
-        runtime.load.__wrapped__()
+        load()
 
 
 def test_load_finds_the_libraries_of_the_gpu_wheel(importing, monkeypatch):
-    found = []
-    monkeypatch.setattr(cuda, "load_libraries", lambda: found)
-    importing(missing("libcudart.so.11.0"))
-    with pytest.raises(runtime.MXNetLoadError, match="CUDA's libcudart.so.11.0"):
-        runtime.load.__wrapped__()
-    found.append("libcudart.so.11.0")
+    monkeypatch.setattr(cuda, "load_libraries", lambda: ["libcudart.so.11.0"])
     importing(missing("libcudart.so.11.0"), "loaded")
-    assert runtime.load.__wrapped__() == "loaded"
+    assert load() == "loaded"
 
 
 APT = "apt-get update && apt-get install -y libgomp1 libquadmath0"
@@ -145,36 +139,20 @@ def test_pip_makes_an_environment_where_it_may_not_change_the_systems(monkeypatc
     assert diagnosis.pip(diagnosis.INSTALL) == f"{venv} && pip install --no-deps mxnet==1.9.1"
 
 
-WITHOUT = """
-import importlib.machinery, runpy, sys
-find = importlib.machinery.PathFinder.find_spec
-def find_spec(name, path=None, target=None):
-    return None if name.partition(".")[0] in {blocked!r} else find(name, path, target)
-importlib.machinery.PathFinder.find_spec = find_spec
-sys.argv = ["runtime"]
-runpy.run_module("mlp_mx.runtime", run_name="__main__")
-"""
 OTHERS = ["graphviz", "matplotlib", "pooch", "PIL", "tqdm"]
 
 
-@pytest.mark.parametrize("blocked, found", [
+@pytest.mark.parametrize("missing, found", [
     (["mxnet"], "run: pip install --no-deps mxnet==1.9.1\n"),
     (["numpy", "mxnet", "requests", *OTHERS], "package numpy is not installed; run: pip install ."),
     pytest.param(OTHERS, "1.9.1, CPU wheel", marks=pytest.mark.slow),
 ])
-def test_runtime_command_reports_without_packages(python, blocked, found):
-    result = python("-c", WITHOUT.format(blocked=blocked))
+def test_runtime_command_reports_without_packages(python, tmp_path, missing, found):
+    for name in missing:
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError(name={name!r})")
+    result = python("-m", "mlp_mx.runtime", PYTHONPATH=f"{tmp_path}:{REPOSITORY}")
     assert result.stderr == "" and result.returncode == 0
     assert re.search(f"^MXNet: .*{re.escape(found)}", result.stdout, re.MULTILINE)
-
-
-def test_importing_from_runtime_says_what_is_wrong(python, tmp_path):
-    (tmp_path / "mxnet.py").write_text(
-        "import os, sys; print('numpy' in sys.modules, os.environ.get('OPENBLAS_CORETYPE'))\n"
-        "raise ModuleNotFoundError(name='mxnet')")
-    result = python("-c", "from mlp_mx.runtime import mx", PYTHONPATH=f"{tmp_path}:{REPOSITORY}")
-    assert result.stdout == f"True {runtime.blas_kernel()}\n"  # NumPy, then the kernel, then MXNet
-    assert "MXNetLoadError: MXNet cannot be loaded: it is not installed (" in result.stderr
 
 
 @pytest.mark.parametrize("environment, message", [
@@ -185,19 +163,20 @@ def test_importing_from_runtime_says_what_is_wrong(python, tmp_path):
     ({"DMLC_ROLE": "worker"}, "DMLC_ROLE is 'worker', .* but DMLC_PS_ROOT_URI is not set; use "),
     ({"DMLC_ROLE": "server", "DMLC_PS_ROOT_URI": "127.0.0.1"}, "DMLC_PS_ROOT_PORT is not set"),
     ({"DMLC_ROLE": ""}, "DMLC_ROLE is '', .* run: unset DMLC_ROLE"),
+    ({"OMP_NUM_THREADS": "16"}, None),
+    ({"OMP_NUM_THREADS": " 2", "MXNET_CPU_WORKER_NTHREADS": ""}, None),
 ])
-def test_load_refuses_an_environment_in_which_mxnet_aborts(monkeypatch, environment, message):
+def test_load_refuses_an_environment_in_which_mxnet_aborts(
+    importing, monkeypatch, environment, message
+):
+    importing("loaded")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(InputError, match=message):
-        runtime.load.__wrapped__()
-
-
-@pytest.mark.parametrize("threads", ["16", " 2", ""])
-def test_load_takes_whole_numbers_of_threads(importing, monkeypatch, threads):
-    importing("loaded")
-    monkeypatch.setenv("OMP_NUM_THREADS", threads)
-    assert runtime.load.__wrapped__() == "loaded"
+    if message is None:
+        assert load() == "loaded"
+    else:
+        with pytest.raises(InputError, match=message):
+            load()
 
 
 def test_contexts_of_the_cpu():
@@ -205,44 +184,31 @@ def test_contexts_of_the_cpu():
     assert runtime.contexts("cpu:1,cpu") == [mx.cpu(1), mx.cpu(0)]
     with pytest.raises(InputError, match=r"each device once, found cpu\(0\) more than once"):
         runtime.contexts("cpu:0,cpu:1,cpu")
+    for names in "gpu:1:2", "tpu", "", "gpu:", "gpu:-1", "cpu\n", "cpu,":
+        with pytest.raises(InputError, match="expected a context 'auto', 'cpu', 'cpu:N', 'gpu' or"):
+            runtime.contexts(names)
 
 
-@pytest.mark.parametrize("names", ["gpu:1:2", "tpu", "", "gpu:", "gpu:-1", "cpu\n", "cpu,"])
-def test_contexts_refuse_an_unknown_name(names):
-    with pytest.raises(InputError, match="expected a context 'auto', 'cpu', 'cpu:N', 'gpu' or"):
-        runtime.contexts(names)
-
-
-@pytest.fixture
-def gpus(monkeypatch):
-    """MXNet as its GPU wheel has it, and a list to put cards into."""
+def test_contexts_of_gpus(monkeypatch):
     features = types.SimpleNamespace(is_enabled=lambda name: True)
     wheel = types.SimpleNamespace(
         cpu=mx.cpu, gpu=mx.gpu, runtime=types.SimpleNamespace(Features=lambda: features))
     monkeypatch.setattr(runtime, "load", lambda: wheel)
     cards = []
     monkeypatch.setattr(cuda, "cards", lambda: cards)
-    return cards
-
-
-def test_context_with_two_gpus(gpus):
-    gpus += [cuda.Card("A100", (8, 0)), cuda.Card("A2", (8, 6))]
-    assert runtime.context("auto") == runtime.context("gpu") == mx.gpu(0)
-    assert runtime.context("gpu:1") == mx.gpu(1)
-    assert runtime.context("cpu") == mx.cpu()
-    with pytest.raises(InputError, match="'gpu:2' needs a GPU that .* use: gpu:0 is A100 of"):
-        runtime.context("gpu:2")
-
-
-def test_context_with_a_card_that_is_too_new(gpus):
     with pytest.raises(InputError, match="the driver finds no card; use --ctx cpu"):
         runtime.context("gpu")
-    gpus.append(cuda.Card("NVIDIA H200", (9, 0)))
+    cards.append(cuda.Card("NVIDIA H200", (9, 0)))  # too new
     assert runtime.context("auto") == mx.cpu()
     with pytest.raises(InputError, match="gpu:0 is NVIDIA H200 of compute capability 9.0, and "):
         runtime.context("gpu")
-    gpus.append(cuda.Card("NVIDIA L4", (8, 9)))
+    cards += [cuda.Card("NVIDIA L4", (8, 9)), cuda.Card("A2", (8, 6))]
     assert runtime.context("auto") == runtime.context("gpu:1") == mx.gpu(1)
+    assert runtime.context("gpu:2") == mx.gpu(2) and runtime.context("cpu") == mx.cpu()
+    with pytest.raises(InputError, match="'gpu:3' needs a GPU that .* use: gpu:0 is NVIDIA H200"):
+        runtime.context("gpu:3")
+    del cards[0]
+    assert runtime.context("auto") == runtime.context("gpu") == mx.gpu(0)
 
 
 @pytest.mark.skipif(mx.runtime.Features().is_enabled("CUDA"), reason="this is the GPU wheel")
@@ -260,3 +226,14 @@ def test_runtime_command_prints_what_a_bug_report_needs(capsys, mnist_dir):
                  str(mnist_dir), "t10k-labels-idx1-ubyte.gz:"):
         assert part in printed
     assert printed.count("verified") == 4
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_dockerfile_does_what_the_runtime_advises(machine):
+    with open(os.path.join(REPOSITORY, "Dockerfile"), encoding="utf-8") as file:
+        lines = re.findall("^RUN (.*)", file.read().replace("\\\n", " "), re.M)
+    dockerfile = " ".join(" ".join(lines).split())
+    install, *links = re.sub("^.* install -y ", "", diagnosis.DEBIAN[machine]).split(" && ")
+    assert all(re.search(rf"\b{package}\b", dockerfile) for package in install.split())
+    assert all(command in dockerfile for command in links)
+    assert diagnosis.INSTALL.replace("install", "install --no-cache-dir") in dockerfile

@@ -81,9 +81,9 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, whole, signum, word, st
     if signum == signal.SIGTERM:  # programs such as timeout send it twice
         process.send_signal(signum)
     _, errors = process.communicate(timeout=30)
-    last = checkpoint.load(tmp_path / "model.npz")[1]["epoch"]
-    assert (process.returncode, errors) == (
-        128 + signum, f"{word}; epoch {last + 1} is lost; the model after epoch {last} is saved as "
-        f"{tmp_path / 'model.npz'}\n")
+    model = tmp_path / "model.npz"
+    last = checkpoint.load(model)[1]["epoch"]
+    assert (process.returncode, errors) == (128 + signum, (
+        f"{word}; epoch {last + 1} is lost; the model after epoch {last} is saved as {model}\n"))
     assert end(start(tmp_path)) == printed[last + 1:]
     assert result(tmp_path) == expected
