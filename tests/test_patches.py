@@ -117,6 +117,7 @@ def test_operators_take_numpys_numbers():
     clipped = nd.clip(nd.array([-2, 0, 2]), np.float64(-1), np.float32(1))
     assert_array_equal(clipped.asnumpy(), [-1, 0, 1])
     assert nd.sum(nd.ones((2, 3)), axis=(one - 1,), keepdims=np.bool_(True)).shape == (1, 3)
+    x.optimize_for("no such backend")  # asserts that a string is a str
 
 
 def test_recordio_packs_labels_and_images(monkeypatch):
