@@ -100,6 +100,14 @@ def test_numpy_takes_an_ndarray_whole():
             np.array(array, copy=False)
 
 
+def test_plot_takes_an_ndarray():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    figure, axes = pyplot.subplots()
+    line, = axes.plot(nd.array([1, 2, 4]), nd.array([3, 5, 7]))
+    pyplot.close(figure)
+    assert_array_equal(line.get_xydata(), [[1, 3], [2, 5], [4, 7]])
+
+
 def test_operators_take_numpys_numbers():
     one, two, three = np.int64([1, 2, 3])
     assert nd.zeros((two, three)).reshape((three, two)).shape == (3, 2)
@@ -216,3 +224,9 @@ def test_the_urls_of_mnist_lead_to_a_mirror(monkeypatch, tmp_path):
     monkeypatch.setattr(requests, "get", lambda url, **options: pytest.fail(url))
     with pytest.raises(pytest.fail.Exception, match="dataset/fashion-mnist/train"):
         gluon.data.vision.FashionMNIST(str(tmp_path))
+
+
+def test_plot_network_names_the_layers():
+    pytest.importorskip("graphviz")
+    network = mx.sym.FullyConnected(mx.sym.var("pixels"), num_hidden=10, name="scores")
+    assert "scores" in mx.viz.plot_network(network).source

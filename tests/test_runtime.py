@@ -155,6 +155,15 @@ def test_runtime_command_reports_without_packages(python, tmp_path, missing, fou
     assert re.search(f"^MXNet: .*{re.escape(found)}", result.stdout, re.MULTILINE)
 
 
+def test_importing_from_runtime_says_what_is_wrong(python, tmp_path):
+    (tmp_path / "mxnet.py").write_text(
+        "import os, sys; print('numpy' in sys.modules, os.environ.get('OPENBLAS_CORETYPE'))\n"
+        "raise ModuleNotFoundError(name='mxnet')")
+    result = python("-c", "from mlp_mx.runtime import mx", PYTHONPATH=f"{tmp_path}:{REPOSITORY}")
+    assert result.stdout == f"True {runtime.blas_kernel()}\n"  # NumPy, then the kernel, then MXNet
+    assert "MXNetLoadError: MXNet cannot be loaded: it is not installed (" in result.stderr
+
+
 @pytest.mark.parametrize("environment, message", [
     ({"OMP_NUM_THREADS": "abc"}, "OMP_NUM_THREADS: .* whole number of at least 1, found 'a"),
     ({"OMP_NUM_THREADS": "2,1"}, "found '2,1'; change it, or run: unset OMP_NUM_THREADS"),
