@@ -33,8 +33,9 @@ def path(tmp_path, run):
     return path
 
 
-def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, run):
-    whole, half = tmp_path / "whole.npz", tmp_path / "half.params"
+@pytest.mark.parametrize("suffix", [".npz", ".params"])
+def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, run, suffix):
+    whole, half = tmp_path / "whole.npz", tmp_path / f"half{suffix}"
     plot, log = tmp_path / "curves.png", tmp_path / "log"
     options = ["--dataset", "glyphs", "--learning-rate", 0.005, "--batch-size", 32,
                "--num-hidden", 24, "--seed", 5, "--weight-scale", 0.05]
