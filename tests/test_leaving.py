@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mlp_mx import checkpoint, data, model, train
+from mlp_mx import checkpoint, model, train
 from mlp_mx.export import __main__ as export_command
 
 pytestmark = pytest.mark.slow
@@ -16,11 +16,11 @@ PROGRAMS = ROOT / "examples" / "leaving"
 
 
 @pytest.fixture(scope="module")
-def trained(mnist_dir, tmp_path_factory):
+def saved(mnist_loaders, tmp_path_factory):
     """The file of a network trained for an epoch, and its test accuracy."""
     path = tmp_path_factory.mktemp("leaving") / "model.npz"
     params = model.init_params(seed=0)
-    record, = train.fit(params, *data.load("mnist", mnist_dir), epochs=1)
+    record, = train.fit(params, *mnist_loaders, epochs=1)
     checkpoint.save(path, params)
     return path, record.test_accuracy
 
@@ -42,8 +42,8 @@ def accuracy(python, mnist_dir):
 
 # One image of the 10 000 may lie so close between two classes that rounding decides.
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax", "onnx"])
-def test_other_libraries_have_the_same_accuracy(trained, accuracy, tmp_path, library):
-    path, expected = trained
+def test_other_libraries_have_the_same_accuracy(saved, accuracy, tmp_path, library):
+    path, expected = saved
     if library == "onnx":
         pytest.importorskip("onnx")
         assert export_command.main([str(path), str(tmp_path / "model.onnx")]) == 0
@@ -51,13 +51,12 @@ def test_other_libraries_have_the_same_accuracy(trained, accuracy, tmp_path, lib
     assert accuracy(f"{library}_predict.py", path) == pytest.approx(expected, abs=1.5e-4)
 
 
-def test_torch_trains_on_and_the_network_comes_back(trained, accuracy, mnist_dir, tmp_path):
-    path, before = trained
+def test_torch_trains_on_and_the_network_comes_back(saved, accuracy, mnist_loaders, tmp_path):
+    path, before = saved
     printed = accuracy("torch_train.py", path, tmp_path / "new.npz")
     assert printed > before + 0.01  # the published second epochs gained 0.050 and 0.037
     params, metadata = checkpoint.load(tmp_path / "new.npz")
-    _, test_data = data.load("mnist", mnist_dir)
-    assert train.evaluate_accuracy(test_data, params) == pytest.approx(printed, abs=1.5e-4)
+    assert train.evaluate_accuracy(mnist_loaders[1], params) == pytest.approx(printed, abs=1.5e-4)
     assert metadata == {}
 
 

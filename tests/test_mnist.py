@@ -205,7 +205,7 @@ def test_fetch_says_what_is_wrong_with_the_folder(server, monkeypatch, tmp_path)
 
 @pytest.mark.parametrize("mirror, error, message", [
     ("/srv/mnist", InputError, "MLP_MX_MIRROR.*'/srv/mnist'"),
-    ("https://127.0.0.1:9/", mnist.DownloadError, "path: .*absent; see REQUESTS_CA_BUNDLE"),
+    ("https://127.0.0.1:9/", mnist.DownloadError, "invalid path: .*absent; see REQUESTS_CA_BUNDLE"),
 ])
 def test_fetch_says_what_is_wrong_with_the_settings(monkeypatch, tmp_path, mirror, error, message):
     monkeypatch.setenv("MLP_MX_MIRROR", mirror)
