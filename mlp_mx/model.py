@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._support.networks import checked, computed
+from ._support.functions import computed
 from .runtime.lazy import mx, nd
 
 __all__ = [
@@ -150,4 +150,4 @@ def predict(X, params, net=net):
     NDArray, float32, shape (batch,)
         Class indices.
     """
-    return nd.argmax(computed(checked(net, params), X.flatten(), params), axis=1)
+    return nd.argmax(computed(net, X.flatten(), params), axis=1)

@@ -16,7 +16,7 @@ def bar(iterable=None, show=True, **options):
 
 
 def steps(iterable, show=True, **options):
-    """Yield the items of an iterable under a `bar`; a signal raises `Stopped` between two."""
+    """Yield the items of an iterable under a `bar`; a signal ends the loop between two."""
     with signals.deferred():
         for item in bar(iterable, show, **options):
             signals.check()

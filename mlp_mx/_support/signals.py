@@ -1,8 +1,7 @@
-"""Ctrl-C, SIGTERM and SIGHUP, for as long as a command runs: deferred while MXNet works.
+"""Ctrl-C, and in commands SIGTERM and SIGHUP: deferred while MXNet works.
 
 Python's own handler raises KeyboardInterrupt wherever the program happens to be. While MXNet works,
-that is often the destructor of an array, where exceptions are dropped. Outside commands, in
-notebooks and other programs, signals do what they always do.
+that is often the destructor of an array, where exceptions are dropped.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ __all__ = ["MEANINGS", "Stopped", "check", "deferred", "handled"]
 MEANINGS = {
     signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "terminal closed",
 }
-_state = types.SimpleNamespace(received=None, deferrals=0)
+_state = types.SimpleNamespace(received=None, deferrals=0, outer=None)
 
 
 class Stopped(KeyboardInterrupt):
@@ -29,23 +28,40 @@ class Stopped(KeyboardInterrupt):
 
 
 def check():
-    """Raise `Stopped` if a signal has been received."""
-    if _state.received:
-        raise Stopped(_state.received)
+    """Let a signal that has been received end the work here, if it is deferred."""
+    if _state.received and threading.current_thread() is threading.main_thread():
+        signum = _state.received
+        if _state.outer:  # not in a command: do what would have been done at once
+            _state.received = None
+            _state.outer(signum, sys._getframe())
+        else:
+            raise Stopped(signum)
 
 
 @contextlib.contextmanager
 def deferred():
-    """Defer signals to the next `check`, which `progress.steps` calls, or to the command's end.
+    """Defer signals to the next `check`, which `progress.steps` calls, or to the end of the block.
 
-    A second Ctrl-C interrupts at once. Other signals are deferred however often they come, because
-    programs such as timeout send them twice.
+    In a command, its signals are deferred (see `handled`) to the command's end; elsewhere Ctrl-C
+    is, in the main thread. A second Ctrl-C interrupts at once. Other signals are deferred however
+    often they come, because programs such as timeout send them twice.
     """
-    _state.deferrals += 1
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if is_main else None
+    is_outermost = callable(handler) and handler is not _handle
+    if is_outermost:
+        _state.outer, _state.received = handler, None
+        signal.signal(signal.SIGINT, _handle)
+    _state.deferrals += is_main
     try:
         yield
     finally:
-        _state.deferrals -= 1
+        _state.deferrals -= is_main
+        if is_outermost:
+            signal.signal(signal.SIGINT, handler)
+            received, _state.outer, _state.received = _state.received, None, None
+            if received and sys.exc_info()[0] is None:
+                handler(received, sys._getframe())
 
 
 @contextlib.contextmanager
@@ -75,7 +91,11 @@ def _handle(signum, frame):
     _state.received = _state.received or signal.Signals(signum)
     if _state.deferrals and (first or signum != signal.SIGINT):
         return
-    raise KeyboardInterrupt
+    if _state.outer:
+        _state.received = None
+        _state.outer(signum, frame)
+    else:
+        raise KeyboardInterrupt
 
 
 def _hide_interrupts(hook, unraisable):

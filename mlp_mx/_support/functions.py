@@ -1,0 +1,87 @@
+"""Functions that users pass: what to call them, and how to say where they fail."""
+
+import inspect
+import re
+import textwrap
+import traceback
+import warnings
+
+from .. import InputError
+
+__all__ = ["FAILURES", "computed", "name_of", "parts_of", "reason_of", "warn_of"]
+
+# What a function raises whose arguments do not fit it. MXNetError is a RuntimeError.
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError, AssertionError)
+DOT = re.compile(r"dot shape error: \[([\d,]+)\] X \[([\d,]+)\]")
+
+
+def computed(function, *args, **kwargs):
+    """Call a function of arrays; an `InputError` that names its line if they do not fit it."""
+    try:
+        return function(*args, **kwargs)
+    except InputError:  # which says all
+        raise
+    except FAILURES as error:
+        shapes = ", ".join(map(str, _shapes([*args, *kwargs.values()])))
+        raise InputError(f"{name_of(function)}{_line_of(error, function)}: {reason_of(error)}; "
+                         f"called with arrays of shapes {shapes}") from None
+
+
+def _shapes(values):
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _shapes(value)
+        elif hasattr(value, "shape"):
+            yield value.shape
+
+
+def parts_of(function):
+    """The function that a user has written, inside of methods, partial functions and wrappers."""
+    while True:
+        inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None) \
+            or getattr(function, "func", None)
+        if inner is None:
+            return function
+        function = inner
+
+
+def name_of(function):
+    """What to call a function in a message."""
+    function = parts_of(function)
+    return getattr(function, "__name__", None) or type(function).__name__
+
+
+def code_of(function):
+    """The code object of a function or of a callable object, or None."""
+    function = parts_of(function)
+    if not hasattr(function, "__code__"):
+        function = inspect.unwrap(getattr(type(function), "__call__", function))
+    return getattr(function, "__code__", None)
+
+
+def warn_of(function, message):
+    """Warn at the line of the user's function, even if the same was said of another function."""
+    code = code_of(function) or warn_of.__code__
+    warnings.warn_explicit(
+        message, UserWarning, code.co_filename, code.co_firstlineno, __name__, registry={})
+
+
+def _line_of(error, function):
+    """The line of the user's function that an error comes from, if it is known."""
+    code = code_of(function)
+    lines = [f", line {frame.lineno}, `{frame.line}`" if frame.line else f", line {frame.lineno}"
+             for frame in traceback.extract_tb(error.__traceback__)
+             if code is not None and frame.filename == code.co_filename]
+    return lines[-1] if lines else ""
+
+
+def reason_of(error):
+    """The line of an error's message that tells most: of MXNet's, after a traceback, the last."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    is_mxnets = type(error).__name__ == "MXNetError"
+    dot = is_mxnets and DOT.search(str(error))
+    if dot:
+        left, right = (shape.replace(",", ", ") for shape in dot.groups())
+        return f"cannot multiply ({left}) by ({right})"
+    reason = lines[-1 if is_mxnets else 0].removeprefix("MXNetError: ")
+    return textwrap.shorten(reason, 300, placeholder="…")

@@ -1,0 +1,22 @@
+"""Fast execution of functions of NDArrays, whatever they compute: `traced` and `packed`.
+
+`traced` executes a function as a graph. Autograd's tape records what the function computes in a
+first call (``autograd.get_symbol``); a ``CachedOp`` executes it in all further calls of that kind,
+in one call from Python. `packed` lays parameters out for speed, in one flat array: an `elementwise`
+update is then one operation, and ``dot(X, W) + b`` becomes ``FullyConnected``, which calls oneDNN.
+oneDNN knows newer CPUs than the OpenBLAS in MXNet's wheel does, but wants its weights transposed.
+
+Neither knows a network, a loss or a loop. Where a graph cannot follow a function, the function runs
+as written, with one warning that says why: if it reads values (``asnumpy``, ``asscalar``, ``if`` on
+an array), changes its arguments, draws random numbers, or uses arrays without gradients that are
+not among its arguments. ``MLP_MX_TRACE=0`` in the environment switches all of this off.
+
+Limits, which are those of any tracer: side effects of a function happen only while it is traced or
+compared. So what it draws at random with NumPy, or keeps, such as moving averages, stays what it
+was, until a comparison finds a difference. Graphs have no second derivatives.
+"""
+
+from .packed import add_scaled, elementwise, is_elementwise, packed
+from .tracing import checking, traced
+
+__all__ = ["add_scaled", "checking", "elementwise", "is_elementwise", "packed", "traced"]

@@ -1,0 +1,131 @@
+"""From autograd's tape to a graph: which operations it has, and one call that executes them."""
+
+import json
+
+from ..runtime.lazy import mx, nd
+
+__all__ = ["Graph", "Untraceable", "rewritten"]
+
+
+class Untraceable(Exception):
+    """A function that the tape does not record as it is; the message says why."""
+
+
+class Graph:
+    """A graph as a function of a list of arrays, those at its `positions`.
+
+    Parameters
+    ----------
+    text : str
+        In MXNet's JSON; the variables are named by their positions in the list.
+    is_recorded : bool
+        Whether gradients will pass through it.
+
+    Attributes
+    ----------
+    positions : list of int
+        Those of the arrays that it uses.
+    calls, next_check : int
+        How often it was executed, and when it is compared with its function again.
+    """
+
+    def __init__(self, text, is_recorded):
+        symbol = mx.sym.load_json(text)
+        self.positions = [int(name) for name in symbol.list_inputs()]
+        flags = [("static_alloc", True)]
+        if not is_recorded:  # without bulking, graphs on two CPU contexts run at the same time
+            flags.append(("forward_bulk_size", 1))
+        self._op = nd.CachedOp(symbol, flags=flags)
+        self.calls, self.next_check = 0, 10
+
+    def __call__(self, arrays):
+        self.calls += 1
+        return self._op(*arrays)
+
+
+def rewritten(tape, positions, shapes, transposed):
+    """A tape as a graph whose variables are named by position, some of them given transposed.
+
+    There, ``dot(X, W)`` and ``dot(X, W) + b`` are ``FullyConnected``; whatever else uses such a W
+    gets it transposed back.
+
+    Parameters
+    ----------
+    tape : dict
+        A symbol's JSON.
+    positions : dict
+        The position of each variable of the tape, by its name.
+    shapes : list of tuple
+        Of the arrays, by position, as the function sees them.
+    transposed : list of bool
+        Whether the array at a position will be given as its transpose.
+
+    Raises
+    ------
+    Untraceable
+        If the tape has a variable without a position.
+    """
+    count = len(shapes)
+    variables = range(count)
+    nodes = [_node("null", f"{position}", []) for position in variables]
+    nodes += [_node("transpose", f"{position}.T", [[position, 0, 0]]) for position in variables]
+    users = [[] for _ in tape["nodes"]]
+    for node in tape["nodes"]:
+        for source, *_ in node["inputs"]:
+            users[source].append(node["op"])
+    for source, *_ in tape["heads"]:
+        users[source].append("head")
+    places = []  # of the tape's nodes in the graph
+    for number, node in enumerate(tape["nodes"]):
+        if node["op"] == "null":
+            if node["name"] not in positions:
+                raise Untraceable("it uses an array that is not among its arguments, such as a "
+                                  "constant; that array is not trained")
+            position = positions[node["name"]]
+            places.append(position + count * transposed[position])
+            continue
+        inputs = [[places[source], *rest] for source, *rest in node["inputs"]]
+        if (node["op"] == "Flatten" and inputs[0][0] < count and len(shapes[inputs[0][0]]) == 2
+                and set(users[number]) == {"dot"}):
+            places.append(inputs[0][0])  # flat already; the operation would copy it
+            continue
+        alone = [len(users[source]) == 1 for source, *_ in node["inputs"]]
+        attrs = node.get("attrs", {})
+        places.append(len(nodes))
+        nodes.append(
+            _product(node["op"], attrs, inputs, shapes)
+            or _biased_product(node["op"], inputs, alone, nodes, shapes)
+            or _node(node["op"], f"node{number}", inputs, attrs))
+    heads = [[places[source], *rest] for source, *rest in tape["heads"]]
+    return json.dumps({"nodes": nodes, "arg_nodes": [*variables], "heads": heads,
+                       "attrs": tape["attrs"]})
+
+
+def _node(op, name, inputs, attrs=()):
+    return {"op": op, "name": name, "inputs": inputs, "attrs": dict(attrs)}
+
+
+def _product(op, attrs, inputs, shapes):
+    """``FullyConnected`` in the place of ``dot(X, W)``, if W is a variable given transposed."""
+    if op != "dot" or attrs:
+        return None
+    X, (W, *_) = inputs
+    position = W - len(shapes)
+    if not 0 <= position < len(shapes) or len(shapes[position]) != 2:
+        return None
+    attrs = {"num_hidden": f"{shapes[position][1]}", "no_bias": "True", "flatten": "False"}
+    return _node("FullyConnected", f"dot{position}", [X, [position, 0, 0]], attrs)
+
+
+def _biased_product(op, inputs, alone, nodes, shapes):
+    """``FullyConnected`` with a bias, in the place of the sum of one without and of a variable."""
+    if op != "broadcast_add":
+        return None
+    for product, bias in (0, 1), (1, 0):
+        node, position = nodes[inputs[product][0]], inputs[bias][0]
+        if (node["op"] == "FullyConnected" and node["attrs"].get("no_bias") == "True"
+                and alone[product] and position < len(shapes)
+                and f"{shapes[position]}" == f"({node['attrs']['num_hidden']},)"):
+            return _node("FullyConnected", f"{node['name']}+{position}",
+                         [*node["inputs"], inputs[bias]], {**node["attrs"], "no_bias": "False"})
+    return None

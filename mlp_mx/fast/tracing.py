@@ -1,0 +1,407 @@
+"""Run a function of NDArrays once, and from then on execute the graph that it computed."""
+
+import contextlib
+import functools
+import json
+import threading
+import weakref
+
+import numpy as np
+
+from .. import InputError
+from .._support.functions import FAILURES, computed, name_of, parts_of, reason_of, warn_of
+from ..runtime.lazy import autograd, nd
+from .graph import Graph, Untraceable, rewritten
+from .packed import is_on, packed, place_of, thread
+from .surroundings import Surroundings, described
+
+__all__ = ["checking", "traced"]
+
+# Relative tolerances for accepting a graph, of the norms of values and of gradients. Rounding alone
+# changes gradients where a relu's input is so near 0 that its sign depends on it, and where they
+# cancel to 0, as those of a bias do before the batch's mean is subtracted.
+TOLERANCE = 1e-3
+GRADIENT_TOLERANCE, OF_THE_LARGEST = 3e-2, 1e-5
+MANY = 8  # graphs of one function, from which on each must have been executed as often
+AHEAD = 4  # calls, after which Python waits for the result of as many calls before
+DIFFERENT = ("gives other results as a graph, as functions do that draw random numbers or change "
+             "their arguments")
+_warned = weakref.WeakSet()
+_lock = threading.Lock()  # of `_num_tracing`, the threads for which `NDArray.asnumpy` is replaced
+_num_tracing = 0
+_asnumpy = []  # MXNet's own
+
+
+def traced(function):
+    """Execute a function of NDArrays as a graph: a decorator, to MXNet 1.x what ``jax.jit`` is.
+
+    Parameters
+    ----------
+    function : callable
+        Takes NDArrays and anything else, by position or keyword, in lists, tuples and dicts, too,
+        or `packed` parameters. Returns one NDArray. It may be called under ``autograd.record``.
+
+    Returns
+    -------
+    callable
+        With the same arguments and result. The function itself runs once for each combination of
+        shapes, types, other arguments, and of what it reads from its surroundings: globals, closure
+        variables, defaults, attributes, and the functions that it calls. Some later calls are
+        computed both ways and compared, ever more rarely.
+
+    Raises
+    ------
+    InputError
+        If the function cannot be computed from its arguments.
+
+    Warns
+    -----
+    UserWarning
+        Once, if the function cannot be a graph, and so runs as written.
+
+    Examples
+    --------
+    >>> @traced
+    ... def layer(X, W, b):
+    ...     return nd.tanh(nd.dot(X, W) + b)
+    """
+    if getattr(function, "is_traced", None) is function or not is_on():
+        return function
+    graphs = _Graphs(function)
+
+    @functools.wraps(function, updated=())
+    def execute(*args, **kwargs):
+        # Called by a function that is being traced, it is a part of that.
+        if thread.is_tracing:
+            return function(*args, **kwargs)
+        return graphs.compute(args, kwargs)
+
+    execute.is_traced = execute
+    return execute
+
+
+@contextlib.contextmanager
+def checking(where):
+    """Compute what is traced as written, too, and compare; `where` says in messages which call."""
+    thread.checking = where
+    try:
+        yield
+    finally:
+        thread.checking = None
+
+
+class _Graphs(threading.local):
+    """The graphs of one function, for one thread: MXNet lets no two execute the same one."""
+
+    def __init__(self, function):
+        self._function = function
+        self._surroundings = Surroundings(function)
+        self._graphs = {}
+        self._num_calls = 0
+        self._is_as_written = False
+        self._under_way = None
+
+    def compute(self, args, kwargs):
+        """The function's result, by a graph if there can be one."""
+        self._num_calls += 1
+        result = self._computed(args, kwargs)
+        if self._num_calls % AHEAD == 0:
+            self._keep_pace(result)
+        return result
+
+    def _computed(self, args, kwargs):
+        if self._is_as_written:
+            return self._as_written(args, kwargs)
+        try:
+            call = _Call(self._function, self._surroundings, args, kwargs)
+            graph = self._graphs.get(call.key)
+            if graph is None:
+                if len(self._graphs) >= MANY and self._num_calls < MANY * len(self._graphs):
+                    self._warn(f"was called with {len(self._graphs) + 1} combinations of shapes "
+                               f"and values in {self._num_calls} calls, so new ones are computed "
+                               "as written")
+                    return self._as_written(args, kwargs)
+                graph = self._graphs[call.key] = call.trace()
+            elif graph.calls >= graph.next_check or thread.checking:
+                graph.next_check *= 10
+                call.compare(graph)
+            return call.execute(graph)
+        except Untraceable as reason:
+            self._is_as_written = True
+            self._graphs.clear()
+            self._warn(f"{reason}, so it runs as written, 2 to 3 times slower; the results are "
+                       "the same")
+            return self._as_written(args, kwargs)
+
+    def _as_written(self, args, kwargs):
+        """The function's own result, from the arrays that were passed."""
+        arrays = [*self._surroundings.arrays]
+        _mapped([args, kwargs], arrays.append)
+        uses_packed = any(place_of(array)[0] for array in arrays)
+        for pack in thread.packs:
+            # A network comes first in a step; what comes later without them is a loss.
+            if uses_packed or (pack.layout and not pack.layout.is_used):
+                pack.unpack()
+        home = thread.packs[-1].originals[0].context if thread.packs else None
+        args, kwargs = (_mapped(value, lambda array: _at_home(array, home))
+                        for value in (args, kwargs))
+        return computed(self._function, *args, **kwargs)
+
+    def _warn(self, reason):
+        """Warn once for each function."""
+        function = parts_of(self._function)
+        with contextlib.suppress(TypeError):  # of objects without hashes or weak references
+            if function in _warned:
+                return
+            _warned.add(function)
+        warn_of(function, f"{name_of(function)} {reason}")
+
+    def _keep_pace(self, result):
+        """Wait for an earlier result: else Python would run ahead of the device, and memory grow."""
+        if isinstance(result, nd.NDArray):
+            if self._under_way is not None:
+                self._under_way.wait_to_read()
+            self._under_way = result.detach()
+
+
+def _mapped(value, function):
+    """A value with `function` applied to its NDArrays, in lists, tuples and dicts, too."""
+    if isinstance(value, packed):
+        value = value.originals
+    if type(value) in (list, tuple):
+        return type(value)(_mapped(item, function) for item in value)
+    if type(value) is dict:
+        return {name: _mapped(item, function) for name, item in value.items()}
+    return function(value) if isinstance(value, nd.NDArray) else value
+
+
+def _at_home(array, home):
+    """An array on the device of the parameters, if it is on another queue of the same CPU."""
+    is_beside = home and array.context.device_type == home.device_type == "cpu"
+    return array.as_in_context(home) if is_beside else array
+
+
+class _Call:
+    """A call of a function, as a flat list of its arrays and a description of everything else.
+
+    Attributes
+    ----------
+    key : tuple
+        What a graph depends on.
+    """
+
+    def __init__(self, function, surroundings, args, kwargs):
+        self._function, self._surroundings = function, surroundings
+        self._args, self._kwargs = args, kwargs
+        self._arrays, self._places = [], []  # for each array, its layout and its number in that
+        self.key = (
+            autograd.is_recording(), autograd.is_training(), self._describe(args),
+            self._describe(kwargs), surroundings.token(),
+            *[pack.layout and pack.layout.token for pack in thread.packs])
+
+    def _describe(self, value):
+        """Collect the arrays in a value; return what else there is of it, hashable."""
+        if type(value) is nd.NDArray:
+            layout, number = place_of(value)
+            self._add(value, layout, number)
+            return (number, layout.token) if layout else (value.shape, value.dtype)
+        if type(value) is packed and value.layout:
+            layout = value.layout
+            self._arrays += value.originals
+            self._places += [(layout, number) for number in range(len(value.originals))]
+            return packed, layout.token
+        if isinstance(value, packed):
+            value = value.originals
+        if type(value) in (list, tuple):
+            return type(value), tuple(map(self._describe, value))
+        if type(value) is dict:
+            return dict, tuple((name, self._describe(item)) for name, item in value.items())
+        if isinstance(value, (nd.NDArray, np.ndarray)):
+            raise Untraceable(f"takes an array of type {type(value).__module__}."
+                              f"{type(value).__name__}, not an NDArray")
+        return described(value)
+
+    def _add(self, array, layout, number):
+        self._arrays.append(array)
+        self._places.append((layout, number))
+
+    def _add_surroundings(self):
+        """Add the arrays that the function may have from elsewhere, such as globals."""
+        for array in [*self._surroundings.arrays, *[
+                original for pack in thread.packs for original in pack.originals]]:
+            if type(array) is nd.NDArray and array.grad is not None:
+                self._add(array, *place_of(array))
+
+    def execute(self, graph):
+        """The graph's result."""
+        if max(graph.positions, default=0) >= len(self._arrays):
+            self._add_surroundings()
+        places = [self._places[position] for position in graph.positions]
+        given = [self._arrays[position] for position in graph.positions]
+        ctx = next((array.context for array, (layout, _) in zip(given, places) if not layout), None)
+        for index, (layout, number) in enumerate(places):
+            if layout:
+                given[index] = (layout.on(ctx) if ctx else layout.values)[number]
+                layout.is_used = layout.is_used or self.key[0]
+        return graph(given)
+
+    def trace(self):
+        """The function's graph, if it computes what the function does."""
+        try:
+            with self._recorded() as (result, variables, before):
+                if not isinstance(result, nd.NDArray):
+                    raise Untraceable("does not return one NDArray")
+                graph = self._graph(result, variables)
+                self._verify(graph, result, variables, before)
+                return graph
+        except InputError:  # the function does not fit its arguments
+            raise
+        except FAILURES as error:  # such as an operator that has no gradient
+            raise Untraceable(f"cannot be a graph ({reason_of(error)})") from error
+
+    def compare(self, graph):
+        """Raise `Untraceable` if the function no longer computes what its graph does."""
+        where = thread.checking or f"call {graph.calls + 1} with these shapes"
+        try:
+            with self._recorded() as (result, variables, before):
+                self._verify(graph, result, variables, before)
+        except Untraceable:
+            raise Untraceable(f"gives other results than its graph in {where} (what has been "
+                              "computed since the last comparison may be wrong)") from None
+
+    @contextlib.contextmanager
+    def _recorded(self):
+        """Yield the function's result, the variables that it got, and what they were before.
+
+        The function gets copies of its arguments. What it changes is as before in the end.
+        """
+        for array in self._arrays:
+            array.wait_to_read()  # an earlier operation's error is not this function's
+        for pack in thread.packs:
+            if pack.layout:
+                pack.layout.write_back()
+        num_arguments = len(self._arrays)
+        self._add_surroundings()
+        is_training = autograd.is_training()
+        with autograd.pause(train_mode=is_training):
+            before = [array.copy() for array in self._arrays]
+            variables = [_variable(array) for array in before[:num_arguments]]
+            variables += self._arrays[num_arguments:]
+            try:
+                with autograd.record(train_mode=is_training):
+                    result = self._result(variables)
+                yield result, variables, before
+            finally:
+                for variable, value in zip(self._arrays[num_arguments:], before[num_arguments:]):
+                    variable[:] = value
+
+    def _result(self, variables):
+        """What the function computes of these; an `InputError` if they do not fit it."""
+        arrays = iter(variables)
+        args, kwargs = (_mapped(value, lambda _: next(arrays))
+                        for value in (self._args, self._kwargs))
+        try:
+            with _reading_refused() as refusals:
+                result = self._function(*args, **kwargs)
+            if refusals:  # although the function has caught that
+                raise refusals[0]
+            return result
+        except FAILURES as error:
+            reason = reason_of(error)
+        with autograd.pause(train_mode=autograd.is_training()):
+            computed(self._function, *args, **kwargs)  # fails, too, unless it is the recording
+        raise Untraceable(f"cannot be a graph ({reason})")
+
+    def _graph(self, result, variables):
+        tape = json.loads(autograd.get_symbol(result).tojson())
+        if all(node["op"] == "null" for node in tape["nodes"]):
+            raise Untraceable("returns one of its arguments")
+        with autograd.record():
+            same = [nd.identity(variable) for variable in variables]
+        names = [autograd.get_symbol(array).list_inputs()[0] for array in same]
+        positions = {name: position for position, name in reversed([*enumerate(names)])}
+        text = rewritten(tape, positions, [variable.shape for variable in variables],
+                         self._transposed())
+        return Graph(text, self.key[0])
+
+    def _transposed(self):
+        return [layout is not None and layout.transposed[number]
+                for layout, number in self._places]
+
+    def _verify(self, graph, result, variables, before):
+        """Raise `Untraceable` unless a graph computes what its function did, and its gradients.
+
+        It is given what the variables were before, and must leave it as the function left them.
+        """
+        is_recorded, transposed = self.key[0], self._transposed()
+        given = [_variable(array.T if mark else array) for array, mark in zip(before, transposed)]
+        with autograd.record(train_mode=self.key[1]) if is_recorded else contextlib.nullcontext():
+            results = [graph([given[position] for position in graph.positions]), result]
+        _check_alike([results], TOLERANCE)
+        _check_alike([(new.T if mark else new, variable)
+                      for new, variable, mark in zip(given, variables, transposed)], TOLERANCE)
+        if is_recorded:
+            kept = [(variable.grad.copy(), variable._fresh_grad) for variable in variables]
+            for variable in variables:
+                variable.grad[:] = 0  # to which those of grad_req "add" are added
+            autograd.backward(results)
+            gradients = [(new.grad.T if mark else new.grad, variable.grad.copy())
+                         for new, variable, mark in zip(given, variables, transposed)
+                         if variable._fresh_grad]  # not of grad_req "null"
+            for variable, (grad, is_fresh) in zip(variables, kept):
+                variable.grad[:], variable._fresh_grad = grad, is_fresh
+            _check_alike(gradients, GRADIENT_TOLERANCE, OF_THE_LARGEST)
+
+
+def _variable(array):
+    """A copy with a gradient."""
+    variable = array.copy()
+    variable.attach_grad()
+    return variable
+
+
+@contextlib.contextmanager
+def _reading_refused():
+    """Let this thread read no array's values, on which the rest of its graph might depend.
+
+    Yields a list of the refusals.
+    """
+    global _num_tracing
+    refusals = thread.refusals = []
+    was_tracing, thread.is_tracing = thread.is_tracing, True
+    with _lock:
+        if not _num_tracing:
+            _asnumpy[:] = [nd.NDArray.asnumpy]
+            nd.NDArray.asnumpy = _refused
+        _num_tracing += 1
+    try:
+        yield refusals
+    finally:
+        with _lock:
+            _num_tracing -= 1
+            if not _num_tracing:
+                nd.NDArray.asnumpy = _asnumpy[0]
+        thread.is_tracing = was_tracing
+
+
+def _refused(self):
+    """``NDArray.asnumpy`` while a thread traces; other threads read as ever."""
+    if not thread.is_tracing:
+        return _asnumpy[0](self)
+    thread.refusals.append(Untraceable("prints or reads an array's values"))
+    raise thread.refusals[-1]
+
+
+def _check_alike(pairs, tolerance, of_the_largest=0):
+    """Raise `Untraceable` if two arrays differ by more than their norm, or the largest, allows."""
+    pairs = [(found.asnumpy(), expected.asnumpy()) for found, expected in pairs]
+    if any(found.shape != expected.shape for found, expected in pairs):
+        raise Untraceable(DIFFERENT)
+    # Where both are the same, infinite or not a number, there is no difference.
+    differences = [np.where((found == expected) | (np.isnan(found) & np.isnan(expected)), 0,
+                            found - expected) for found, expected in pairs]
+    norms = [np.linalg.norm(expected[np.isfinite(expected)]) for _, expected in pairs]
+    least = of_the_largest * max(norms, default=0)
+    for difference, norm in zip(differences, norms):
+        if not np.linalg.norm(difference) <= tolerance * norm + least:  # not ">": false for NaN
+            raise Untraceable(DIFFERENT)

@@ -1,0 +1,117 @@
+"""The arguments of `fit`: do they fit together? And networks of other forms."""
+
+import functools
+import inspect
+import numbers
+
+import numpy as np
+
+from .. import InputError
+from .._support.functions import name_of
+from ..runtime.lazy import autograd, mx, nd
+
+__all__ = ["check_arguments", "check_params", "net_of_params"]
+
+
+def check_arguments(params, train_data, test_data, epochs, learning_rate, net, loss, update):
+    """Raise an `InputError` for arguments of `fit` that cannot be used."""
+    check_params(params)
+    for name, function, form in (("net", net, "net(X, params)"),
+                                 ("loss", loss, "loss(yhat_linear, y)"),
+                                 ("update", update, "update(params, lr)")):
+        if not callable(function):
+            raise InputError(f"expected a function {form} as {name}, found "
+                             f"{type(function).__name__}")
+    for function, form in (loss, "loss(yhat_linear, y)"), (update, "update(params, lr)"):
+        if not _takes_two(function):
+            raise InputError(f"expected {form} to take two arguments, found "
+                             f"{name_of(function)}{inspect.signature(function)}")
+    if isinstance(learning_rate, bool) or not isinstance(learning_rate, (numbers.Real, np.number)):
+        raise InputError("expected a number as learning_rate, such as 0.001, found "
+                         f"{type(learning_rate).__name__}")
+    if not isinstance(epochs, numbers.Integral):
+        raise InputError(f"expected a whole number as epochs, such as 10, found {epochs!r}")
+    for name, batches in ("train_data", train_data), ("test_data", test_data):
+        _check_batches(name, batches)
+    if autograd.is_recording():
+        raise InputError("train.fit records by itself; call it outside of autograd.record()")
+
+
+def _check_batches(name, batches):
+    if isinstance(batches, tuple) and len(batches) == 2:
+        if all(hasattr(one, "shape") for one in batches):
+            raise InputError(f"expected batches as {name}, found a pair of arrays; pass "
+                             "data.ArrayLoader(X, label)")
+        if not any(isinstance(one, (list, tuple)) for one in batches):
+            raise InputError(f"expected batches as {name}, found a pair; if these are two loaders, "
+                             "as data.load returns them, pass each as an argument of its own")
+    if not hasattr(batches, "__iter__") and not hasattr(batches, "__getitem__"):
+        raise InputError(f"expected batches (data, label) as {name}, such as data.load returns, "
+                         f"found {type(batches).__name__}")
+
+
+def check_params(params):
+    """Raise an `InputError` unless these are parameters: float32 NDArrays."""
+    if callable(params):
+        raise InputError(f"expected a list of parameters, found {name_of(params)}, a function; "
+                         "pass your own network as net=…")
+    if isinstance(params, nd.NDArray) or not hasattr(params, "__len__") or not len(params):
+        raise InputError("expected a list of parameters, such as [W1, b1, W2, b2], found "
+                         + (type(params).__name__ if not hasattr(params, "__len__")
+                            or isinstance(params, nd.NDArray) else "none"))
+    for number, param in enumerate(getattr(params, "originals", params)):
+        if isinstance(param, mx.np.ndarray):
+            raise InputError("expected NDArrays as parameters, found mx.np arrays; pass "
+                             "[param.as_nd_ndarray() for param in params], and a net of them")
+        if not isinstance(param, nd.NDArray):
+            raise InputError(f"expected NDArrays as parameters, found {type(param).__name__} as "
+                             f"number {number}; make it one by nd.array(…) and attach_grad()")
+        if param.dtype != np.float32:
+            raise InputError(f"expected float32 parameters, found {np.dtype(param.dtype)} as "
+                             f"number {number}; convert it by astype('float32') and attach_grad()")
+
+
+def _takes_two(function):
+    """Whether a function can be called with two arguments; true if Python cannot know."""
+    try:
+        inspect.signature(function).bind(None, None)
+    except ValueError:  # one that is not written in Python
+        return True
+    except TypeError:
+        return False
+    return True
+
+
+def net_of_params(net, params):
+    """A network as a function of X and params; an `InputError` if either is something else.
+
+    The chapter's own ``net(X)``, which finds its parameters among the globals, becomes one, and so
+    does a gluon block: the arrays in `params` must be those that it uses.
+    """
+    check_params(params)
+    if not callable(net):
+        raise InputError(f"expected a function net(X, params), found {type(net).__name__}")
+    if hasattr(net, "is_traced") and _takes_two(net):
+        return net
+    if not hasattr(net, "collect_params") and _num_required(net) != 1:
+        return net
+
+    @functools.wraps(net, updated=())
+    def net_of_X(X, params):
+        return net(X)
+
+    del net_of_X.__wrapped__  # whose signature is another
+    net_of_X.__name__ = name_of(net)
+    return net_of_X
+
+
+def _num_required(function):
+    """How many arguments a function takes by position, without those that have defaults."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # one that is not written in Python
+        return None
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return None
+    return sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+               and parameter.default is parameter.empty for parameter in parameters)

@@ -1,0 +1,135 @@
+"""What is wrapped around the batches that go into a loop: one generator for each concern."""
+
+import itertools
+
+import numpy as np
+
+from .. import InputError
+from .._support.progress import steps
+from ..runtime.lazy import mx, nd
+
+__all__ = ["for_evaluation", "for_training", "num_outputs_of", "with_labels_in_range"]
+
+EVALUATION_BATCH = 500  # examples evaluated at once, where they are in memory anyway
+BATCHES_PER_READ = 50  # whose labels are looked at together, since Python waits for them
+
+
+def for_training(train_data, params, epoch, progress=False):
+    """The batches of an epoch, `Seen`: float32, on the parameters' device.
+
+    Raises
+    ------
+    InputError
+        While they are iterated over, if they are not batches, or if there are none.
+    """
+    if hasattr(train_data, "set_epoch"):
+        train_data.set_epoch(epoch)
+    shown = steps(train_data, progress, desc=f"epoch {epoch}", unit="batch")
+    return Seen(_on_device(map(_checked, shown), params[0].context), "train")
+
+
+def for_evaluation(data_iterator, params, net):
+    """The batches to evaluate on; on a CPU, on two of its queues in turn.
+
+    What is computed on one CPU context and on another is computed at the same time.
+    """
+    if hasattr(data_iterator, "in_order"):
+        data_iterator = data_iterator.in_order(EVALUATION_BATCH)
+    ctx = params.originals[0].context
+    seen = Seen(_on_device(map(_checked, steps(data_iterator, show=False)), ctx), "evaluate")
+    num_outputs = num_outputs_of(net, params, seen.first)
+    queues = [mx.cpu(0), mx.cpu(1)] if ctx.device_type == "cpu" else [ctx]
+    for (X, label), queue in zip(with_labels_in_range(seen, num_outputs), itertools.cycle(queues)):
+        yield X.as_in_context(queue), label.as_in_context(queue)
+
+
+class Seen:
+    """Batches, of which something is remembered.
+
+    Attributes
+    ----------
+    first : tuple
+        The first batch, which is still to come.
+    late : tuple
+        The last batch so far that has the size of the first, after its number.
+    num_examples : int
+        In the batches so far.
+    """
+
+    def __init__(self, batches, purpose):
+        self._batches = iter(batches)
+        self.first, self.late = next(self._batches, None), None
+        self.num_examples = 0
+        if self.first is None:
+            raise InputError(f"expected at least one example to {purpose} on, found none; a "
+                             "generator ends after one pass, a list of batches does not")
+
+    def __iter__(self):
+        for number, (X, label) in enumerate(itertools.chain([self.first], self._batches)):
+            self.num_examples += len(label)
+            if X.shape == self.first[0].shape:
+                self.late = number, X, label
+            yield X, label
+
+
+def _checked(batch):
+    """A batch as two NDArrays; an `InputError` if it is something else."""
+    found = type(batch).__name__
+    if isinstance(batch, (list, tuple)):
+        found = f"({', '.join(type(one).__name__ for one in batch)})"
+        if len(batch) == 2 and all(isinstance(array, nd.NDArray) for array in batch):
+            X, label = (array if type(array) is nd.NDArray else array.as_nd_ndarray()
+                        for array in batch)
+            if len(X) and label.shape == X.shape[:1]:
+                return X, label
+            found = f"shapes {X.shape} and {label.shape}"
+            if label.ndim == 2 and label.shape[0] == X.shape[0]:
+                found += ("; pass class numbers, label[:, 0]" if label.shape[1] == 1 else
+                          "; if the labels are one-hot, pass class numbers, label.argmax(axis=1)")
+        elif len(batch) == 2 and all(hasattr(array, "shape") for array in batch):
+            found += "; for arrays of your own, use data.ArrayLoader(X, label)"
+    raise InputError("expected batches (data, label), NDArrays of shapes (n, …) and (n,) with n at "
+                     f"least 1, found {found}")
+
+
+def _on_device(batches, ctx):
+    """Batches as float32, on a device."""
+    for X, label in batches:
+        yield (X.as_in_context(ctx).astype(np.float32, copy=False),
+               label.as_in_context(ctx).astype(np.float32, copy=False))
+
+
+def with_labels_in_range(batches, num_outputs):
+    """The same batches; an `InputError` if a label is not a class from 0 to num_outputs - 1.
+
+    Several labels are looked at together, so some batches later than they come.
+    """
+    labels = []
+    for X, label in batches:
+        labels.append(label)
+        yield X, label
+        if len(labels) == BATCHES_PER_READ:
+            _check_labels(labels, num_outputs)
+            labels = []
+    if labels:
+        _check_labels(labels, num_outputs)
+
+
+def _check_labels(labels, num_outputs):
+    values = nd.concat(*labels, dim=0).asnumpy()
+    wrong = values[~np.isin(values, np.arange(num_outputs))]
+    if wrong.size:  # `one_hot` would make it a row of zeros, and its loss 0
+        raise InputError(f"expected labels from 0 to {num_outputs - 1}, one for each of the "
+                         f"network's outputs, found {wrong[0]:g}")
+
+
+def num_outputs_of(net, params, batch):
+    """How many logits a network returns; an `InputError` if it returns something else."""
+    X, label = batch
+    output = net(X.reshape((len(X), -1)), params)
+    shape = getattr(output, "shape", ())
+    if not isinstance(output, nd.NDArray) or len(shape) != 2 or shape[0] != len(X):
+        raise InputError(f"expected logits, an NDArray of shape ({len(X)}, num_outputs), from "
+                         f"{net.__name__}, found {shape or type(output).__name__}")
+    _check_labels([label], shape[1])
+    return shape[1]

@@ -1,0 +1,140 @@
+"""What is known before and after an epoch: does it go wrong? One hint for each usual mistake."""
+
+import inspect
+import math
+
+import numpy as np
+
+from .. import Error, InputError, fast
+from .._support.functions import name_of, parts_of, warn_of
+from ..runtime.lazy import autograd, nd
+from .batches import num_outputs_of
+
+__all__ = ["DivergenceError", "First", "Watched", "compare_late_batch"]
+
+ADVICE = "training diverged; try a smaller learning rate, batch size or weight scale"
+FIRST_ADVICE = ("the loss was not finite before the first update; check the network, the loss, and "
+                "the data")
+
+
+class DivergenceError(Error, ArithmeticError):
+    """The loss, or a parameter, is not a finite number any more."""
+
+
+class First:
+    """What the first batch of all tells, with a hint for each mistake that it shows.
+
+    Attributes
+    ----------
+    num_outputs : int
+    loss : float
+        Mean loss of the batch before the first update, in nats.
+    """
+
+    def __init__(self, batch, train_data, params, net, loss):
+        X, label = batch
+        self.net = net
+        with autograd.record():
+            self.num_outputs = num_outputs_of(net, params, batch)
+            output = net(X.reshape((len(X), -1)), params)
+            losses = loss(output, nd.one_hot(label, self.num_outputs))
+        _check_losses(losses, len(X), loss)
+        self.loss = float(nd.sum(losses).asscalar()) / len(X)
+        if not math.isfinite(self.loss):
+            raise DivergenceError(f"the loss is not finite in epoch 0: {FIRST_ADVICE}")
+        _hint_of_arguments(net)
+        _hint_of_classes(self.num_outputs, train_data, net)
+        with autograd.pause(train_mode=True):
+            _hint_of_loss(output.detach(), label, parts_of(loss), net)
+
+
+def _check_losses(losses, num_examples, loss):
+    if not isinstance(losses, nd.NDArray):
+        raise InputError(f"expected an NDArray from the loss, found {type(losses).__name__}")
+    if 1 != losses.size < num_examples:
+        raise InputError(f"expected a loss for each of {num_examples} examples from "
+                         f"{name_of(loss)}, found shape {losses.shape}")
+
+
+def _hint_of_arguments(net):
+    """Switches that are never switched on, as in ``net(X, drop_prob=0.0)``."""
+    try:
+        parameters = inspect.signature(parts_of(net)).parameters.values()
+    except (TypeError, ValueError):
+        return
+    for parameter in parameters:
+        if not parameter.default and ("drop" in parameter.name or "train" in parameter.name):
+            warn_of(net, f"{parameter.name} of {name_of(net)} stays {parameter.default} in "
+                    "training, too; ask autograd.is_training() in the function instead")
+
+
+def _hint_of_classes(num_outputs, train_data, net):
+    num_classes = getattr(train_data, "num_outputs", None)
+    if num_classes is not None and num_outputs > 2 * num_classes:
+        warn_of(net, f"{name_of(net)} returns {num_outputs} logits for each image, but there are "
+                f"{num_classes} classes; check the shape of the last layer")
+
+
+def _hint_of_loss(output, label, loss, net):
+    """A loss that is a mean, that takes other arguments, or that applies softmax a second time."""
+    y = nd.one_hot(label, output.shape[1])
+
+    def total(output, y):
+        return float(nd.sum(loss(output, y)).asscalar())
+
+    losses = loss(output, y)
+    if losses.size == 1 < len(y):
+        twice = total(nd.concat(output, output, dim=0), nd.concat(y, y, dim=0))
+        if twice < 1.5 * total(output, y):
+            warn_of(loss, f"{name_of(loss)} returns one number per batch, their mean; return one "
+                    f"per image, or multiply the learning rate by {len(y)}")
+    rows = output.asnumpy().astype(float)
+    if np.allclose(rows.sum(axis=1), 1, atol=1e-3) and rows.min() >= 0:
+        if np.isclose(total(output + 1, y), total(output, y), rtol=1e-4):  # as softmax makes it
+            warn_of(net, f"{name_of(net)} returns probabilities, but {name_of(loss)} applies "
+                    "softmax itself; return logits, without softmax")
+    elif not np.allclose(np.exp(rows).sum(axis=1), 1, atol=1e-3) and min(
+            total(0 * output + 100, y), total(0 * output - 100, y)) < -1:
+        warn_of(loss, f"{name_of(loss)} can be negative, so it has no minimum; it is called as "
+                "loss(yhat_linear, y): check the order of its arguments")
+
+
+def compare_late_batch(seen, epoch, params, net, loss, num_outputs):
+    """Compute a late batch by graphs and as written: a graph may no longer be what it was."""
+    number, X, label = seen.late
+    with fast.checking(f"batch {number} of epoch {epoch}"), autograd.record():
+        loss(net(X.reshape((len(X), -1)), params), nd.one_hot(label, num_outputs))
+
+
+class Watched:
+    """The parameters before an epoch, to be compared with those after it.
+
+    Parameters
+    ----------
+    params : list of NDArray
+    epoch : int
+    """
+
+    def __init__(self, params, epoch):
+        self._before, self._epoch = [param.copy() for param in params], epoch
+
+    def check(self, params, mean_loss, learning_rate, first):
+        """Raise a `DivergenceError`, or warn, if the epoch went wrong."""
+        if not math.isfinite(mean_loss):
+            raise DivergenceError(f"the loss is not finite in epoch {self._epoch}: {ADVICE}")
+        after = [param.asnumpy() for param in params]
+        if not all(np.isfinite(param).all() for param in after):
+            raise DivergenceError(f"a parameter is not finite after epoch {self._epoch}: {ADVICE}")
+        net = first.net
+        if learning_rate and all(
+                np.array_equal(old.asnumpy(), new) for old, new in zip(self._before, after)):
+            warn_of(net, f"no parameter changed in epoch {self._epoch}; check that the network "
+                    "uses the arrays in params, that the update changes them in place, as in "
+                    "param[:] = …, and that the learning rate is large enough")
+        elif mean_loss > 10 * max(first.loss, 1):
+            warn_of(net, f"the loss rose from {first.loss:.3g} to {mean_loss:.3g} in epoch "
+                    f"{self._epoch}; the learning rate is too large, try a tenth of it")
+        elif self._epoch == 0 and mean_loss > 0.999 * first.loss:
+            warn_of(net, f"the loss did not fall in epoch 0: {first.loss:.4g} before, "
+                    f"{mean_loss:.4g} on average; try another learning rate, and check that labels "
+                    "belong to their images")
