@@ -33,9 +33,8 @@ def path(tmp_path, run):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".params"])
-def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, run, suffix):
-    whole, half = tmp_path / "whole.npz", tmp_path / f"half{suffix}"
+def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, run):
+    whole, half = tmp_path / "whole.npz", tmp_path / "half.npz"
     plot, log = tmp_path / "curves.png", tmp_path / "log"
     options = ["--dataset", "glyphs", "--learning-rate", 0.005, "--batch-size", 32,
                "--num-hidden", 24, "--seed", 5, "--weight-scale", 0.05]
@@ -73,12 +72,14 @@ def test_resume_refuses_other_settings_and_crafted_records_in_one_line(path, run
     first, *others = saved["history"]
     for key, value in [
         ("history", None), ("seed", -1), ("learning_rate", "fast"), ("batch_size", 0.5),
-        ("num_hidden", 7), ("dataset", "cifar"), ("dataset", "auto"),
+        ("num_hidden", 7), ("num_hidden", True), ("epochs", 10**4000), ("epochs", 0),
+        ("dataset", 7), ("dataset", ""), ("weight_scale", float("inf")),
     ]:
         checkpoint.save(path, params, **{**saved, key: value})
         assert_refused("use another model")
     for change in [
-        {"epoch": 1}, {"epoch": 0.0}, {"loss": float("nan")}, {"test_accuracy": True}, {"extra": 1},
+        {"epoch": 1}, {"epoch": 0.0}, {"loss": float("nan")}, {"loss": 10**4000},
+        {"test_accuracy": True}, {"extra": 1},
     ]:
         history = [{**first, **change}, *others]
         checkpoint.save(path, params, **{**saved, "history": history})
@@ -94,13 +95,14 @@ def test_resume_of_a_whole_run_comes_to_the_same_end(path, tmp_path, run):
 
 
 def test_a_run_stopped_before_its_first_batch_leaves_an_older_model(path, run, monkeypatch):
-    def stop(*arguments):
+    def stop(*arguments, recorder=record.Recorder):
         with signals.deferred():
             os.kill(os.getpid(), signal.SIGTERM)
+        return recorder(*arguments)
 
     content = path.read_bytes()
-    monkeypatch.setattr(train_command.Recorder, "begin", stop)
+    monkeypatch.setattr(record, "Recorder", stop)
     printed, errors = run("--dataset", "glyphs", "--save", path, code=143)
     assert printed[0] == f"{path} will be replaced after the first epoch"
-    assert errors == "terminated; epoch 0 is lost; no model is saved\n"
+    assert errors == "terminated; stopped in epoch 0, which was discarded; no model is saved\n"
     assert path.read_bytes() == content

@@ -2,7 +2,7 @@
 
 import sys
 
-from .. import Error, InputError, checkpoint, data, runtime
+from .. import Error, InputError, checkpoint, data, model, predict, runtime
 from .._support import cli
 from ..data import recorded
 from ..train import evaluate_accuracy, published
@@ -63,7 +63,8 @@ def main(argv=None):
     saved = metadata if metadata.get("dataset") == name else {}
     epoch = saved["epoch"] if type(saved.get("epoch")) is int else 9
     others = published.after(epoch) if name == "MNIST" else (None, None)
-    problems = [_compare(part, evaluate_accuracy(loader, params), saved.get(key), other)
+    net = getattr(predict, "relu_net", model.net)
+    problems = [_compare(part, evaluate_accuracy(loader, params, net), saved.get(key), other)
                 for part, key, loader, other in zip(
                     ("training", "test"), ("train_accuracy", "test_accuracy"), loaders, others)]
     if any(problems):
