@@ -134,7 +134,7 @@ def test_bad_command_lines_get_one_line_and_exit_code_2(capsys, name, line):
     ("train", "--epoch 1", "unrecognized arguments: --epoch 1 (did you mean --epochs? --help"),
     ("train", "--lr=0.1", "unrecognized arguments: --lr=0.1 (did you mean --learning-rate? --help"),
     ("train", "--teacher", "unrecognized arguments: --teacher (--help lists the options)"),
-    ("train", "--save model.params", "nd.save('model.params', "),
+    ("train", "--dataset glyphs --epochs 1 --save model.params", "nd.save('model.params', "),
     ("evaluate", "good.npz --data-set glyphs", "did you mean --dataset?"),
     ("launch", "-n 0 -- true", "expected a whole number from 1"),
     ("launch", "-n 1 -s 0 -- true", "argument -s/--num-servers: expected a whole number from 1"),

@@ -32,5 +32,6 @@ def check_drawing(draw):
             draw()
     except Exception as error:  # each setting that is wrong can raise another
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"Matplotlib cannot draw with the settings in "
-                         f"{matplotlib.matplotlib_fname()} and the environment: {reason}") from error
+        raise InputError(
+            f"Matplotlib cannot draw with the settings in {matplotlib.matplotlib_fname()} and the "
+            f"environment: {reason}; correct them") from error
