@@ -1,7 +1,6 @@
 """The embedded data set, and when it takes MNIST's place."""
 
 import hashlib
-import os
 
 import numpy as np
 import pytest
