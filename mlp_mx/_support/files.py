@@ -8,7 +8,9 @@ import tempfile
 
 from .. import Error, InputError
 
-__all__ = ["WriteError", "check_suffix", "check_writable", "open_regular", "whole_file"]
+__all__ = [
+    "WriteError", "check_suffix", "check_writable", "open_regular", "printable", "whole_file",
+]
 
 
 class WriteError(Error):
@@ -98,8 +100,15 @@ def open_regular(path):
 def check_suffix(path, *allowed):
     """The file name's suffix in lower case; raise an `InputError` if it is not allowed."""
     suffix = os.path.splitext(os.fspath(path))[1].lower()
+    if "\0" in os.fspath(path):
+        raise InputError(f"expected a file name without NUL, found {os.fspath(path)!r}")
     if suffix not in allowed:
         *others, last = allowed
         names = f"{', '.join(others)} or {last}" if others else last
         raise InputError(f"expected a file name that ends in {names}, found {os.fspath(path)!r}")
     return suffix
+
+
+def printable(text):
+    """Text that a file may have a part in, in one line and without control characters."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
