@@ -136,7 +136,7 @@ def load(path, ctx=None):
     others or none, and may be float16, float32 or float64.
 
     Layers are in the order of the numbers in their names or, without numbers, in the file's order.
-    Shapes show whether weights are (inputs, outputs), as in the chapter, or (outputs, inputs), as in
+    Shapes show whether weights are (inputs, outputs), as the chapter's, or (outputs, inputs), as in
     gluon and PyTorch. If all are square, the names decide: ``W1`` or ``0.weight``. No file records
     the activation function; `mlp_mx.predict` and `mlp_mx.export` assume ReLU.
 
@@ -224,5 +224,5 @@ def _by_hand(path, arrays):
     if name.lower().endswith(".npz"):
         return (f"import numpy as np; from mlp_mx.runtime import nd; params = [nd.array(array) for "
                 f"name, array in np.load({name!r}).items() if name != 'metadata']")
-    values = "arrays" if 0 in arrays else "list(arrays.values())"
+    values = "arrays" if not arrays or 0 in arrays else "list(arrays.values())"
     return f"from mlp_mx.runtime import nd; arrays = nd.load({name!r}); params = {values}"
