@@ -239,7 +239,7 @@ def save(path):
     (checkpoint.load, "absent.npz", "No such file"), (save, "nowhere/model.npz", "No such file"),
     (checkpoint.load, "folder.npz", "Is a directory"), (save, "folder.npz", "Is a directory"),
     (checkpoint.load, "model.txt", "ends in .npz or"), (save, "model.txt", "ends in .npz, found"),
-    (checkpoint.load, "a\0.npz", "without NUL"), (save, "a\0.npz", "without NUL"),
+    (checkpoint.load, "a\0.npz", "null character"), (save, "a\0.npz", "null character"),
     (save, "model.params", r"saved as .npz, found .*nd\.save\(.*model.params', dict\(zip"),
     (checkpoint.check_path, "model.params", "models are saved as .npz"),
 ])

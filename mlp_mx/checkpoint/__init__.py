@@ -13,7 +13,8 @@ import warnings
 import numpy as np
 
 from .. import Error, InputError, __version__
-from .._support.files import check_suffix, check_writable, open_regular, printable, whole_file
+from .._support.cli import printable
+from .._support.files import check_suffix, check_writable, open_regular, whole_file
 from ..runtime.lazy import mx, nd
 from .formats import MAX_BYTES, read_npz, read_params
 from .layers import NotLayersError, found_in, in_chapters_form, names
@@ -188,23 +189,20 @@ def load(path, ctx=None):
 def _read(path, read):
     """The arrays in a file, by name, its metadata, and what to warn of."""
     try:
-        file = open_regular(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    with file:
-        try:
+        with open_regular(path) as file:
             if os.fstat(file.fileno()).st_size > MAX_BYTES:
                 raise CheckpointError(f"{path} is too large: expected at most {MAX_BYTES} bytes")
             arrays, metadata, doubts = read(file)
             return arrays, _parsed(metadata, arrays), doubts
-        except (CheckpointError, MemoryError):
-            raise
-        except NotImplementedError as error:
-            raise CheckpointError(
-                f"{path} is not damaged, but it is not read here: {error}") from error
-        except Exception as error:  # decoding a damaged file can raise anything
-            raise CheckpointError(printable(
-                f"{path} is damaged: {error}; use another copy")) from error
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except NotImplementedError as error:
+        raise CheckpointError(
+            f"{path} is not damaged, but it is not read here: {error}") from error
+    except Exception as error:  # decoding a damaged file can raise anything
+        raise CheckpointError(printable(f"{path} is damaged: {error}; use another copy")) from error
 
 
 def _parsed(metadata, arrays):
