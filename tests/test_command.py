@@ -21,6 +21,7 @@ from mlp_mx import __version__, checkpoint, data
 from mlp_mx.__main__ import main
 from mlp_mx.data import mnist
 from mlp_mx.train import __main__ as train_command
+from mlp_mx.train import record
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -194,6 +195,17 @@ def test_a_closed_pipe_ends_the_run_without_a_traceback_and_keeps_the_model(tmp_
         assert training.wait(timeout=30) == 128 + signal.SIGPIPE
         assert training.stderr.read() == b""
     assert checkpoint.load(tmp_path / "model.npz")[1]["epoch"] >= 0
+
+
+def test_a_log_on_a_disk_that_fills_is_not_cut_silently(tmp_path):
+    """Of four lines, some 270 bytes each, three and a part fit into the 1024 bytes."""
+    command = " ".join(map(str, [*small_run.COMMAND, "--epochs", 4, "--log", tmp_path / "log"]))
+    result = subprocess.run(f"ulimit -f 1; exec {command}", shell=True, executable="/bin/bash",
+                            capture_output=True, text=True, timeout=60)
+    problem = f"{tmp_path / 'log'} cannot be written: File too large\n"
+    assert (result.returncode, result.stderr) == (1, f"warning: {problem}error: {problem}")
+    assert result.stdout.count("Epoch") == 4
+    assert [line["epoch"] for line in record.read(tmp_path / "log")] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("line", [

@@ -47,6 +47,15 @@ def test_no_device_and_no_folder_is_replaced_or_waited_for(tmp_path):
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, lambda *args, name=name, call=getattr(os, name): (
+            calls.append(name), call(*args)))
+    write(tmp_path / "model.npz", b"content")
+    assert calls == ["fsync", "replace"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may write to others' files")
 def test_root_leaves_a_users_file_to_the_user(tmp_path):
     path = tmp_path / "model.npz"

@@ -66,6 +66,8 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path, whole, kill):
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL  # it did not come to its own end before
+    others = {path.name for path in tmp_path.iterdir()} - {"model.npz", "log"}
+    assert all(name.startswith(".mlp_mx-") for name in others)
     assert set(end(start(tmp_path))) <= set(printed)
     assert result(tmp_path) == expected
 
