@@ -24,7 +24,7 @@ NETWORK = model.init_params(num_hidden=4, seed=0)
 # By the names of options; there are folder, folder.npz, text.txt, damaged.npz and good.npz.
 BAD_FILES = {
     "save": ["folder", "text.txt", "absent/model.npz", "folder.npz", "model.npz/model.npz"],
-    "resume": ["absent.npz", "absent\n.npz", "folder.npz", "text.txt", "damaged.npz", "good.npz"],
+    "resume": ["absent.npz", "absent\n.npz", "folder.npz", "text.txt", "damaged.npz", "good.npz", "a.params"],
     "log": ["folder", "absent/log", "text.txt", "damaged.npz"],
     "data_dir": [],
     "model": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
@@ -135,6 +135,7 @@ def test_bad_command_lines_get_one_line_and_exit_code_2(capsys, name, line):
     ("train", "--lr=0.1", "unrecognized arguments: --lr=0.1 (did you mean --learning-rate? --help"),
     ("train", "--teacher", "unrecognized arguments: --teacher (--help lists the options)"),
     ("train", "--dataset glyphs --epochs 1 --save model.params", "nd.save('model.params', "),
+    ("train", "--resume a.params", "--resume a.params: models are saved as .npz; name a file with"),
     ("evaluate", "good.npz --data-set glyphs", "did you mean --dataset?"),
     ("launch", "-n 0 -- true", "expected a whole number from 1"),
     ("launch", "-n 1 -s 0 -- true", "argument -s/--num-servers: expected a whole number from 1"),

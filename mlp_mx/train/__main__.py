@@ -181,6 +181,9 @@ def _summary(epoch, name):
 
 def _run(args, ctx, workers):
     """Train as the command line says, on a device of this worker."""
+    if args.resume and not args.save and not args.resume.lower().endswith(".npz"):
+        raise InputError(f"--resume {args.resume}: models are saved as .npz; name a file with "
+                         "--save")
     is_first = workers.rank == 0  # the one that prints, saves, logs and draws
     files = (args.save or args.resume, args.log, args.plot) if is_first else ()
     record.check(*files)
