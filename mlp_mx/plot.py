@@ -25,21 +25,25 @@ MAX_DIGITS = 1000  # in a figure; Matplotlib draws at most 65 535 pixels
 DATES = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
-def strip(images, predictions, labels=None):
-    """Draw digits in rows of ten, each above its prediction.
+def strip(images, predictions, labels=None, classes=None):
+    """Draw images in rows of ten, each above its prediction.
 
     Parameters
     ----------
-    images : ndarray, shape (n, 28, 28)
+    images : ndarray, shape (n, height, width)
     predictions : ndarray, shape (n,)
         Class indices.
     labels : ndarray, shape (n,), optional
         True classes. Captions of wrong predictions are red and name the true class, too.
+    classes : list of str, optional
+        Names of the classes, to be shown in place of indices.
     """
     labels = predictions if labels is None else labels
     images, predictions, labels = _as_arrays(images, predictions, labels)
-    captions = [f"{prediction:g}" if prediction == label else f"{prediction:g}, is {label:g}"
-                for prediction, label in zip(predictions, labels)]
+    names = [[classes[int(one)] if classes else f"{one:g}" for one in pair]
+             for pair in zip(predictions, labels)]
+    captions = [prediction if prediction == label else f"{prediction}, is {label}"
+                for prediction, label in names]
     return _captioned(images, captions, predictions != labels)
 
 
@@ -250,8 +254,8 @@ def _as_arrays(images, *others):
     """All arguments as arrays; an `InputError` unless each has one item per image."""
     arrays = [np.asarray(array) for array in (images, *others)]
     shapes = [array.shape for array in arrays]
-    if shapes[0][1:] != (28, 28) or len({len(array) for array in arrays}) > 1:
-        raise InputError("expected images of shape (n, 28, 28) and n of everything else, "
+    if len(shapes[0]) != 3 or len({len(array) for array in arrays}) > 1:
+        raise InputError("expected images of shape (n, height, width) and n of everything else, "
                          f"found shapes {', '.join(map(str, shapes))}")
     return arrays
 
