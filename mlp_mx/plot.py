@@ -6,10 +6,12 @@ than 1000 would be drawn, or if shapes do not match. Images are white on black, 
 of their values. Colours are Okabe and Ito's, which colour-blind people can tell apart.
 """
 
+import io
+
 import numpy as np
 
 from . import InputError
-from ._support.drawing import import_matplotlib
+from ._support.drawing import check_drawing, import_matplotlib
 from ._support.files import check_suffix, check_writable, whole_file
 
 __all__ = [
@@ -218,7 +220,9 @@ def first_layer(W1, count=64):
 def check_path(path):
     """Raise an `InputError` if a figure cannot be drawn and saved at `path`; change nothing."""
     check_writable(path, *DATES)
-    import_matplotlib()
+    check_drawing(lambda: _write(
+        learning_curves([0, 1], [1, 0.05], [0.5, 0.6], [0.5, 0.6]), io.BytesIO(),
+        check_suffix(path, *DATES)))
 
 
 def save(figure, path):
@@ -238,8 +242,14 @@ def save(figure, path):
         If the file cannot be written.
     """
     suffix = check_suffix(path, *DATES)
+    with whole_file(path) as file:
+        _write(figure, file, suffix)
+
+
+def _write(figure, file, suffix):
+    """Write a figure to a file that is open."""
     # Without a salt, names in SVG files are random.
-    with whole_file(path) as file, import_matplotlib().rc_context({"svg.hashsalt": "mlp_mx"}):
+    with import_matplotlib().rc_context({"svg.hashsalt": "mlp_mx"}):
         figure.savefig(file, format=suffix[1:], dpi=DPI, metadata=DATES[suffix],
                        bbox_inches="tight")
 

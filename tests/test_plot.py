@@ -192,7 +192,7 @@ def test_wrong_settings_get_one_line_before_anything_is_done(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")  # no latex
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    result = python("-m", "mlp_mx.glyphs", "a.png", "--data-dir", "data", **environment)
+    result = python("-m", "mlp_mx.train", "--plot", "a.png", "--data-dir", "data", **environment)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("error: ") and result.stderr.endswith(f"{complaint}\n")
     assert result.stderr.count("\n") == 1 and os.listdir(tmp_path) == ["matplotlibrc"]

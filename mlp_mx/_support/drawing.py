@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 
 from .. import InputError
 
@@ -26,8 +27,11 @@ def check_drawing(draw):
     """Raise an `InputError` if `draw`, a function that draws a figure to memory, fails."""
     matplotlib = import_matplotlib()
     try:
-        draw()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come again with the figure itself
+            draw()
     except Exception as error:  # each setting that is wrong can raise another
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"Matplotlib cannot draw with the settings in "
-                         f"{matplotlib.matplotlib_fname()} and the environment: {reason}") from error
+        raise InputError(
+            f"Matplotlib cannot draw with the settings in {matplotlib.matplotlib_fname()} and the "
+            f"environment: {reason}; correct them") from error

@@ -1,7 +1,6 @@
 """The data set that a saved model was trained on, by the name in the model's metadata."""
 
-from . import load
-from .. import InputError
+from .. import InputError, data
 
 __all__ = ["choice", "load_again"]
 
@@ -21,7 +20,7 @@ def load_again(name, data_dir=None, **options):
     """
     if choice(name) == "idx" and data_dir is None:
         raise InputError(f"the model was trained on {name}; name that folder with --data-dir")
-    train_data, test_data = load(choice(name), data_dir, **options)
+    train_data, test_data = data.load(choice(name), data_dir, **options)
     if train_data.name != name:
         raise InputError(f"the model was trained on {name}, but {data_dir} has "
                          f"{train_data.name}; name the folder of {name} with --data-dir")

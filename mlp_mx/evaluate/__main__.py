@@ -5,6 +5,7 @@ import sys
 from .. import Error, InputError, checkpoint, data, runtime
 from .._support import cli
 from ..data import recorded
+from ..predict import relu_net
 from ..train import evaluate_accuracy, published
 
 # Another CPU rounds differently, which can change the prediction for an image in 10 000.
@@ -54,7 +55,7 @@ def main(argv=None):
     ctx = runtime.context(args.ctx)
     params, metadata = checkpoint.load(args.model, ctx)
     loaders = _load_data(args, metadata, ctx)
-    name, num_outputs = loaders[0].name, getattr(loaders[0], "num_outputs", 10)
+    name, num_outputs = loaders[0].name, loaders[0].num_outputs
     if params[-1].size != num_outputs:
         raise InputError(f"{args.model}: expected a network with {num_outputs} outputs for {name}, "
                          f"found {params[-1].size}; use another model or data set")
@@ -63,7 +64,7 @@ def main(argv=None):
     saved = metadata if metadata.get("dataset") == name else {}
     epoch = saved["epoch"] if type(saved.get("epoch")) is int else 9
     others = published.after(epoch) if name == "MNIST" else (None, None)
-    problems = [_compare(part, evaluate_accuracy(loader, params), saved.get(key), other)
+    problems = [_compare(part, evaluate_accuracy(loader, params, relu_net), saved.get(key), other)
                 for part, key, loader, other in zip(
                     ("training", "test"), ("train_accuracy", "test_accuracy"), loaders, others)]
     if any(problems):

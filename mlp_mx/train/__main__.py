@@ -133,7 +133,10 @@ def _start(args, ctx, progress):
     train_data, test_data = load(
         settings.dataset, args.data_dir, batch_size=settings.batch_size, seed=settings.seed,
         ctx=ctx, progress=progress)
-    num_outputs = getattr(train_data, "num_outputs", 10)
+    if args.dataset == "idx" and recorded.choice(train_data.name) != "idx":
+        raise InputError(f"{train_data.name}: the folder has the name of another data set; rename "
+                         "it, or leave out --dataset idx")
+    num_outputs = train_data.num_outputs
     if params is None:
         params = model.init_params(
             num_hidden=settings.num_hidden, num_outputs=num_outputs,
@@ -182,7 +185,7 @@ def _run(args, ctx, workers):
     files = (args.save or args.resume, args.log, args.plot) if is_first else ()
     record.check(*files)
     settings, history, params, train_data, test_data = _start(args, ctx, is_first)
-    name, classes = cli.printable(train_data.name), getattr(train_data, "classes", None)
+    name, classes = cli.printable(train_data.name), train_data.classes
     print(f"{name}: {train_data.num_examples} training and {test_data.num_examples} test "
           f"examples, on {ctx}"
           + (f", in each of {workers.num_workers} workers" if workers.num_workers > 1 else ""),
