@@ -12,7 +12,6 @@ import matplotlib.image
 import pytest
 
 from mlp_mx import checkpoint, data, model
-from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.runtime import nd
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -75,7 +74,7 @@ def test_own_digit_reads_the_three_that_it_draws(example_on_mnist):
 @pytest.mark.slow
 def test_misclassified_prints_and_draws(example, mnist_loaders, monkeypatch):
     train_data, test_data = mnist_loaders
-    few = ArrayLoader("MNIST", train_data.data[:6400], train_data.label[:6400], 64)
+    few = data.ArrayLoader(train_data.data[:6400], train_data.label[:6400], name="MNIST")
     monkeypatch.setattr(data, "load", lambda *args, **options: (few, test_data))
     printed = example("misclassified.py --epochs 1")
     accuracy = float(re.search(r"Epoch 0\. Test_acc (.*)", printed)[1])
