@@ -29,11 +29,11 @@ DATES = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 def strip(images, predictions, labels=None, classes=None):
-    """Draw digits in rows of ten, each above its prediction.
+    """Draw images in rows of ten, each above its prediction.
 
     Parameters
     ----------
-    images : ndarray, shape (n, 28, 28)
+    images : ndarray, shape (n, height, width)
     predictions : ndarray, shape (n,)
         Class indices.
     labels : ndarray, shape (n,), optional
@@ -332,8 +332,8 @@ def _as_arrays(images, *others):
     """All arguments as arrays; an `InputError` unless each has one item per image."""
     arrays = [np.asarray(array) for array in (images, *others)]
     shapes = [array.shape for array in arrays]
-    if shapes[0][1:] != (28, 28) or len({len(array) for array in arrays}) > 1:
-        raise InputError("expected images of shape (n, 28, 28) and n of everything else, "
+    if len(shapes[0]) != 3 or len({len(array) for array in arrays}) > 1:
+        raise InputError("expected images of shape (n, height, width) and n of everything else, "
                          f"found shapes {', '.join(map(str, shapes))}")
     return arrays
 
