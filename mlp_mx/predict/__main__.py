@@ -142,16 +142,25 @@ def _predict_pictures(args, params, dataset, classes):
                               f"{dataset or 'unknown'}) and may misread handwriting", stacklevel=3)
             num_read += 1
             image = reading.image
-            caption = f"{_name(reading.digit, classes)} ({reading.probability:.2f})"
-            _print_reading(path, {"dataset": dataset, **_result(reading.probabilities, classes)},
-                           args, classes)
-        if args.plot is not None and picture is not None:
-            step = -(-max(picture.shape) // PICTURE_SIDE)  # or whole pictures would be kept
+            result = _result(reading.probabilities, classes)
+            caption = "{} ({:.1%}), or {} ({:.1%})".format(
+                _name(result["digit"], classes), result["probability"],
+                _name(result["runner_up"], classes), result["runner_up_probability"])
+            _print_reading(path, {"dataset": dataset, **result}, args, classes)
+        if args.plot is not None:
             name = cli.printable(os.path.basename(path))
-            drawn.append((picture[::step, ::step].copy(), image, f"{name}\n{caption}"))
+            drawn.append((_small(picture), image, f"{name}\n{caption}"))
     if drawn:
         mlp_mx.plot.save(mlp_mx.plot.inputs(*zip(*drawn)), args.plot)
     return 0 if num_read == len(args.image) else 1 if num_read else 2
+
+
+def _small(picture):
+    """A copy of what a figure shows of a picture, or whole pictures would be kept."""
+    if picture is None:
+        return None
+    step = -(-max(picture.shape) // PICTURE_SIDE)
+    return picture[::step, ::step].copy()
 
 
 def _try_to_read(path, params):
