@@ -106,10 +106,13 @@ def test_main_reads_pictures_and_goes_on_after_those_that_fail(
         digit for digit in args[1] if digit is not None], [0, 1, 2]))
     assert predict_command.main([*line, "--plot", str(figure)]) == 1
     assert figure.read_text().startswith("<?xml")
-    (pictures, inputs, captions), = drawn  # what is no picture is not drawn
+    (pictures, inputs, captions), = drawn
     assert [caption.split("\n")[0] for caption in captions] == [
-        "seven.png", "blank.png", "a longer name.jpg", "ōne {1}.png"]
-    assert captions[0] == f"seven.png\n7 ({results[0]['probability']:.2f})"
+        "seven.png", "blank.png", "te xt.png", "a longer name.jpg", "ōne {1}.png"]
+    assert captions[0] == (
+        f"seven.png\n7 ({results[0]['probability']:.1%}), or {results[0]['runner_up']} "
+        f"({results[0]['runner_up_probability']:.1%})")
+    assert pictures[2] is None and captions[2].startswith("te xt.png\nexpected a picture")
     assert captions[1].startswith("blank.png\nexpected one digit") and inputs[1] is None
     assert (inputs[0] == images.to_mnist(images.read(files[0]))).all()
     assert (pictures[1] == 200).all() and pictures[1].shape[:2] == (50, 50)
