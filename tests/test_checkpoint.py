@@ -84,7 +84,7 @@ def test_save_refuses_what_load_would_not_read(path, monkeypatch):
 
 
 @pytest.mark.parametrize("changes, complaint", [
-    ({0: np.zeros((6, 5))}, "W1 is float64, not float32; found W1 .6, 5. float64, b1"),
+    ({0: np.zeros((6, 5))}, "expected float32; found W1 .6, 5. float64, b1"),
     ({0: np.zeros((5, 6), "f4")}, "do not fit together"),
     ({1: np.zeros((1, 5), "f4")}, r"expected .* biases \(outputs,\)"),
     ({3: np.full(5, np.inf, "f4")}, "b2 has values that are not finite"),

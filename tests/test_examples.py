@@ -143,6 +143,8 @@ def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
      "accuracy 97.90%. It may misread handwriting."),
     ({"dataset": "MNIST", "test_accuracy": "<b>"}, "Trained on MNIST."),
     ({"dataset": ["<script>"], "test_accuracy": 0.5}, "Training data set: unknown."),
+    ({"dataset": "digits </script><b>"}, "Trained on digits \\u003c/script>\\u003cb>. "
+     "It may misread handwriting."),
 ])
 def test_draw_digit_writes_one_file_with_what_the_metadata_say(
     example, tmp_path, monkeypatch, metadata, expected

@@ -298,7 +298,7 @@ def test_read_leaves_too_little_memory_to_its_caller(tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise MemoryError
     drawing().save(tmp_path / "picture.png")
-    monkeypatch.setattr(images.Image, "open", fail)
+    monkeypatch.setattr(images, "_averageable", fail)
     with pytest.raises(MemoryError):
         images.read(tmp_path / "picture.png")
 

@@ -19,7 +19,7 @@ from ..runtime.lazy import mx, nd
 from .formats import MAX_BYTES, read_npz, read_params
 from .layers import NotLayersError, found_in, in_chapters_form, names
 
-__all__ = ["CheckpointError", "check_path", "load", "names", "save"]
+__all__ = ["CheckpointError", "check_path", "load", "names", "problem_of", "save"]
 
 COUNT = "num_arrays"  # in the metadata: damage to an archive's directory can hide some
 READERS = {".npz": read_npz, ".params": read_params}
@@ -49,10 +49,10 @@ def save(path, params, **metadata):
         weights and biases of layers that fit together, or if JSON cannot hold the metadata.
     """
     _check_suffix(path)
-    arrays = dict(zip(names(len(params)), map(_as_numpy, params)))
-    problem = _problem_of(arrays)
+    problem = problem_of(params)
     if problem:
-        raise CheckpointError(f"{path} was not written: {problem}; found {found_in(arrays)}")
+        raise CheckpointError(f"{path} was not written: {problem}")
+    arrays = dict(zip(names(len(params)), map(_as_numpy, params)))
     metadata = np.array(_as_json({
         "mlp_mx": __version__, "mxnet": mx.__version__, **metadata, COUNT: len(params)}))
     if metadata.nbytes + sum(array.nbytes for array in arrays.values()) > MAX_BYTES:
@@ -78,18 +78,18 @@ def _as_numpy(array):
     return array.asnumpy() if hasattr(array, "asnumpy") else np.asarray(array)
 
 
-def _problem_of(arrays):
-    """Why these are not a network's parameters in the chapter's form, or None."""
+def problem_of(params):
+    """Why these are not the parameters of layers in the chapter's form, or None."""
+    arrays = dict(zip(names(len(params)), map(_as_numpy, params)))
     try:
-        params, _ = in_chapters_form(arrays)
+        expected, _ = in_chapters_form(arrays)
     except NotLayersError as error:
-        return str(error)
-    for (name, array), param in zip(arrays.items(), params):
-        if array.dtype != np.float32:
-            return f"{name} is {array.dtype}, not float32"
-        if array.shape != param.shape:
-            return "expected weights (inputs, outputs) and biases (outputs,)"
-    return _not_finite(params)
+        return f"{error}; found {found_in(arrays)}"
+    if any(array.dtype != np.float32 for array in arrays.values()):
+        return f"expected float32; found {found_in(arrays)}"
+    if any(array.shape != one.shape for array, one in zip(arrays.values(), expected)):
+        return f"expected weights (inputs, outputs), biases (outputs,); found {found_in(arrays)}"
+    return _not_finite(expected)
 
 
 def _not_finite(params):

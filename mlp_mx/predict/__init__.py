@@ -1,8 +1,7 @@
 """Probabilities for arrays, and digits read from pictures."""
 
-from typing import NamedTuple
-
-import numpy as np
+import math
+from typing import Any, NamedTuple
 
 from .. import InputError
 from ..runtime.lazy import nd
@@ -14,9 +13,9 @@ class Reading(NamedTuple):
     """What a network makes of a picture."""
 
     digit: int  # the most likely class
-    probability: float  # its
-    probabilities: np.ndarray  # float32, shape (num_outputs,)
-    image: np.ndarray  # the network's input: uint8, shape (28, 28), white on black
+    probability: float
+    probabilities: Any  # of all classes: ndarray of float32, shape (num_outputs,)
+    image: Any  # the network's input: ndarray of uint8, shape (28, 28), white on black
 
 
 def relu_net(X, params):
@@ -63,14 +62,16 @@ def probabilities(X, params, net=relu_net):
     InputError
         If there are no examples, or if they do not have as many values as the network has inputs.
     """
+    import numpy as np  # here, because --help does not need it
+
     from .. import model
 
+    num_values = math.prod(X.shape[1:])
+    num_inputs = params[0].shape[0] if net is relu_net else num_values
+    if not len(X) or num_values != num_inputs:
+        raise InputError(f"expected one or more examples of {num_inputs} values, found shape "
+                         f"{X.shape}")
     scale = 255 if X.dtype == np.uint8 else 1
-    num_inputs = params[0].shape[0] if net is relu_net else None
-    num_values = int(np.prod(X.shape[1:]))
-    if not len(X) or num_values != (num_inputs or num_values):
-        raise InputError(f"expected at least one example, of {num_inputs or 'any'} values, found "
-                         f"shape {X.shape}")
     X = nd.array(X, params[0].context, "float32").reshape((len(X), -1)) / scale
     return model.softmax(net(X, params)).asnumpy()
 
@@ -80,9 +81,9 @@ def read(picture, params, net=relu_net):
 
     Parameters
     ----------
-    picture : path-like or ndarray of uint8, shape (height, width)
-        The file, in any format that `mlp_mx.predict.images.read` knows, or grey levels: dark on
-        light or light on dark.
+    picture : path-like, or ndarray of uint8, shape (height, width) or (height, width, 3)
+        A file in a format that `mlp_mx.predict.images.read` knows, or what it returns: grey levels
+        or RGB, dark on light or light on dark.
     params, net
         As for `probabilities`, of a network with 784 inputs.
 
@@ -98,7 +99,7 @@ def read(picture, params, net=relu_net):
     """
     from . import images
 
-    if not isinstance(picture, np.ndarray):
+    if not hasattr(picture, "shape"):
         picture = images.read(picture)
     image = images.to_mnist(picture)
     row = probabilities(image[None], params, net)[0]

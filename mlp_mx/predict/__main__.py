@@ -89,13 +89,12 @@ def _test_data(args, params, dataset):
         _, test_data = recorded.load_again(dataset, args.data_dir, **options)
     else:
         _, test_data = data.load(args.dataset or "auto", args.data_dir, **options)
-    shape, num_inputs = test_data.data.shape[1:], params[0].shape[0]
-    num_values, num_classes = math.prod(shape), int(test_data.label.max().asscalar()) + 1
-    if num_values != num_inputs or num_classes > params[-1].size:
+    num_values = math.prod(test_data.data.shape[1:])
+    if num_values != params[0].shape[0] or test_data.num_outputs > params[-1].size:
         raise InputError(
-            f"{args.model}: expected {num_values} inputs and {num_classes} or more outputs, for "
-            f"{test_data.name}, found {num_inputs} and {params[-1].size}; use another model or "
-            "data set")
+            f"{args.model}: expected {num_values} inputs and {test_data.num_outputs} or more "
+            f"outputs, for {test_data.name}, found {params[0].shape[0]} and {params[-1].size}; use "
+            "another model or data set")
     return test_data
 
 
@@ -122,46 +121,74 @@ def _predict_test_digits(args, params, dataset, classes):
         print("true labels :         ", between.join(_name(one, classes) for one in labels))
     if args.plot is not None:
         images = X.asnumpy().reshape(X.shape[:3])
-        mlp_mx.plot.save(mlp_mx.plot.strip(images, digits, labels, classes), args.plot)
+        names = classes and [cli.printable(name) for name in classes]
+        mlp_mx.plot.save(mlp_mx.plot.strip(images, digits, labels, names), args.plot)
 
 
 def _predict_pictures(args, params, dataset, classes):
     """Print a prediction for each picture, and draw them if asked to; return the exit code."""
-    from . import images
-
     if params[0].shape[0] != 28 * 28:
-        raise InputError(f"{args.model}: expected 784 inputs, for pictures of 28 x 28 pixels, found "
-                         f"{params[0].shape[0]}; without pictures, test images are used")
-    width = max(len(cli.printable(path)) for path in args.image)
+        raise InputError(f"{args.model}: expected 784 inputs, for pictures of 28 x 28 pixels, "
+                         f"found {params[0].shape[0]}; without pictures, test images are used")
     drawn, num_read = [], 0
     for path in steps(args.image, show=False):
-        picture = None
-        try:
-            picture = images.read(path)
-            reading = read(picture, params)
-        except images.ImageError as error:
-            image, caption = None, str(error).removeprefix(f"{path}: ")
-            cli.complain(f"error: {path}: {caption}")
-            if args.json:
-                print(json.dumps({"file": path, "error": f"{path}: {caption}"}), flush=True)
+        picture, reading, problem = _try_to_read(path, params)
+        if reading is None:
+            image, caption = None, problem
+            _print_problem(path, problem, args.json)
         else:
             if dataset != "MNIST" and not num_read:
                 warnings.warn(f"{args.model} was not trained on MNIST (training data set: "
                               f"{dataset or 'unknown'}) and may misread handwriting", stacklevel=3)
             num_read += 1
+            image = reading.image
             result = _result(reading.probabilities, classes)
-            name, runner_up = (_name(result[key], classes) for key in ("digit", "runner_up"))
-            print(json.dumps({"file": path, "dataset": dataset, **result}) if args.json else
-                  f"{cli.printable(path):<{width}}  {name}  {result['probability']:.4f}  "
-                  f"{runner_up}  {result['runner_up_probability']:.4f}", flush=True)
-            image, caption = reading.image, f"{name} ({reading.probability:.2f})"
-        if args.plot is not None and picture is not None:
-            step = -(-max(picture.shape) // PICTURE_SIDE)  # or whole pictures would be kept
-            drawn.append((picture[::step, ::step].copy(), image,
-                          f"{cli.printable(os.path.basename(path))}\n{cli.printable(caption)}"))
+            caption = "{} ({:.1%}), or {} ({:.1%})".format(
+                _name(result["digit"], classes), result["probability"],
+                _name(result["runner_up"], classes), result["runner_up_probability"])
+            _print_reading(path, {"dataset": dataset, **result}, args, classes)
+        if args.plot is not None:
+            name = cli.printable(os.path.basename(path))
+            drawn.append((_small(picture), image, f"{name}\n{caption}"))
     if drawn:
         mlp_mx.plot.save(mlp_mx.plot.inputs(*zip(*drawn)), args.plot)
     return 0 if num_read == len(args.image) else 1 if num_read else 2
+
+
+def _small(picture):
+    """A copy of what a figure shows of a picture, or whole pictures would be kept."""
+    if picture is None:
+        return None
+    step = -(-max(picture.shape) // PICTURE_SIDE)
+    return picture[::step, ::step].copy()
+
+
+def _try_to_read(path, params):
+    """A file's picture, or None, and what is read in it, or None and why not."""
+    from . import images
+
+    picture = None
+    try:
+        picture = images.read(path)
+        return picture, read(picture, params), None
+    except images.ImageError as error:
+        return picture, None, str(error).removeprefix(f"{path}: ")
+
+
+def _print_problem(path, problem, as_json):
+    cli.complain(f"error: {path}: {problem}")
+    if as_json:
+        print(json.dumps({"file": path, "error": f"{path}: {problem}"}), flush=True)
+
+
+def _print_reading(path, result, args, classes):
+    if args.json:
+        print(json.dumps({"file": path, **result}), flush=True)
+        return
+    width = max(len(cli.printable(path)) for path in args.image)
+    names = [_name(result[key], classes) for key in ("digit", "runner_up")]
+    print(f"{cli.printable(path):<{width}}  {names[0]}  {result['probability']:.4f}  "
+          f"{names[1]}  {result['runner_up_probability']:.4f}", flush=True)
 
 
 @cli.command
