@@ -94,8 +94,7 @@ class _Process:
     def check(self):
         """Raise an `Error` if the process has failed."""
         code = self.popen.poll()
-        if self.popen.stderr:
-            self._errors = (self._errors + (self.popen.stderr.read(TAIL) or b""))[-TAIL:]
+        self._read()
         if code:
             if self._errors:
                 cli.complain(self._errors.decode(errors="replace").rstrip("\n"))
@@ -103,6 +102,14 @@ class _Process:
             error = Error(f"{self.name} {KILLED.get(code, f'ended with exit code {code}')}")
             error.exit_code = code
             raise error
+
+    def _read(self):
+        """Keep the last errors, and let the process go on that waits to write more."""
+        for _ in range(100):  # not for ever, if it writes as fast
+            said = self.popen.stderr and self.popen.stderr.read(TAIL)
+            if not said:
+                break
+            self._errors = (self._errors + said)[-TAIL:]
 
     def end(self, grace):
         """End the process, within `grace` seconds, and what it has started."""
