@@ -23,9 +23,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are l
 
 LAUNCH = [sys.executable, "-m", "mlp_mx.launch"]
 TRAIN = [*small_run.COMMAND, "--learning-rate", "0.005"]
-# Sums up the ranks, on a server: the smallest job that uses every process.
+# Sums up the ranks, on a server: the smallest job that uses every process. Old code, unedited.
 SUM_UP = (
-    'from mlp_mx.runtime import mx; kv = mx.kv.create("dist_sync"); '
+    'import mxnet as mx; kv = mx.kv.create("dist_sync"); '
     'total = mx.nd.array([10 + kv.rank]); kv.init("total", total); kv.push("total", total); '
     'kv.pull("total", out=total); total = total.asnumpy(); kv.rank or print(total)'
 )

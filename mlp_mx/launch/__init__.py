@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from .. import Error, InputError
+from .. import Error, InputError, runtime
 from .._support import cli, signals
 from .roles import Job
 
@@ -83,8 +83,9 @@ class _Process:
         else:  # MXNet's own default is half of the cores
             threads = (os.cpu_count() or 1) // 2 // job.num_workers
             defaults = {"OMP_NUM_THREADS": str(max(1, threads))}
-        environment = {**defaults, **os.environ, **job.variables(rank),
-                       "DMLC_NODE_HOST": _own_address(job.address[0])}
+        environment = runtime.inherited({
+            **defaults, **os.environ, **job.variables(rank),
+            "DMLC_NODE_HOST": _own_address(job.address[0])})
         shown = alone or (role, number) == ("worker", 0)
         self.popen = _start(job.command if role == "worker" else SERVE, env=environment,
                             stderr=None if shown else subprocess.PIPE)
