@@ -50,7 +50,6 @@ class MlpMx:
 
     def __init__(self, images, num_hidden, batch_size):
         from mlp_mx import data, model, train
-        from mlp_mx.data.loader import ArrayLoader
         from mlp_mx.runtime import nd
 
         self._train = train
@@ -59,7 +58,7 @@ class MlpMx:
             index = nd.arange(images) % 60000
             arrays = (nd.take(array, index) for array in
                       (self._train_data.data, self._train_data.label))
-            self._train_data = ArrayLoader("MNIST", *arrays, batch_size, seed=0)
+            self._train_data = data.ArrayLoader(*arrays, batch_size, seed=0)
         self._params = model.init_params(num_hidden=num_hidden, seed=0)
         next(iter(self._train_data))[0].wait_to_read()
 

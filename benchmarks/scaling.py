@@ -17,9 +17,8 @@ import time
 
 import numpy as np
 
-from mlp_mx import model
+from mlp_mx import data, model
 from mlp_mx import train as training
-from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.runtime import mx, nd
 from mlp_mx.train import distributed
 
@@ -33,7 +32,7 @@ def train(num_hidden, batch_size):
     random = np.random.RandomState(0)
     X = nd.array(random.uniform(0, 1, (max(EXAMPLES, 3 * batch_size), 28, 28, 1)))
     label = nd.array(random.randint(0, 10, len(X)))
-    loader = ArrayLoader("random", X, label, batch_size, seed=0)
+    loader = data.ArrayLoader(X, label, batch_size, seed=0)
     params = model.init_params(num_hidden=num_hidden, seed=0)
     seconds = []
     for epoch in range(2):  # in the first, functions are traced and memory is allocated

@@ -1,28 +1,25 @@
 """Multilayer perceptrons from scratch in MXNet: a chapter of a book, as a package that runs today.
 
 The chapter is "Multilayer perceptrons from scratch" of *Deep Learning - The Straight Dope* (2017).
-In its order:
+The modules, in its order:
 
-==============  ===============================================================================
-module          what is in it
-==============  ===============================================================================
-``runtime``     MXNet 1.9.1 on today's machines; ``context("auto")``
-``data``        ``transform`` and the gluon DataLoaders; MNIST, or the glyphs that replace it
-``model``       ``init_params``, ``relu``, ``softmax``, the losses, ``net``, ``predict``
-``train``       ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``
-``fast``        runs your functions as graphs, to make them fast
-``checkpoint``  ``save`` and ``load``
-``predict``     predictions for your own pictures and for test digits
-``plot``        arrays in, figures out
-``export``      a saved network as an ONNX file
-``launch``      one training run in several processes, on one machine or many
-==============  ===============================================================================
+- `runtime`: MXNet 1.9.1 on today's machines; ``context("auto")``
+- `data`: ``transform`` and the gluon DataLoaders; MNIST, or the glyphs that replace it
+- `model`: ``init_params``, ``relu``, ``softmax``, the losses, ``net``, ``predict``
+- `train`: ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``
+- `fast`: runs your functions as graphs, to make them fast
+- `checkpoint`: ``save`` and ``load``
+- `predict`: predictions for your own pictures and for test digits
+- `plot`: arrays in, figures out
+- `export`: a saved network as an ONNX file
+- `launch`: one training run in several processes
 
 Submodules are imported when they are first used: ``import mlp_mx; mlp_mx.model.net``. MXNet is
-loaded when something in it is first needed.
+loaded when something in it is first needed. ``python -m mlp_mx`` lists the commands.
 """
 
 import importlib
+import sys
 
 __version__ = "0.2.0"
 
@@ -56,3 +53,9 @@ class InputError(Error, ValueError):
     """An argument, an option or a file that cannot be used as it is."""
 
     exit_code = 2
+
+
+if sys.argv[:1] == ["-m"]:  # Python is about to run a module, which may be one of these
+    from ._support.commands import check_module
+
+    check_module()

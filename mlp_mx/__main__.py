@@ -1,34 +1,35 @@
-"""``python -m mlp_mx``: the commands of the package."""
+"""``python -m mlp_mx``, and the script ``mlp_mx``: run a command of the package, or list them."""
 
+import importlib
 import sys
 
-from . import __version__
+from . import InputError
 from ._support import cli
+from ._support.commands import COMMANDS
 
-COMMANDS = {
-    "train": "train the chapter's network",
-    "predict": "read digits from pictures, or from the test set",
-    "export": "write a saved network as an ONNX file",
-    "launch": "train in several processes, on one machine or many",
-    "glyphs": "draw a sheet of glyphs, digits drawn from fonts",
-    "runtime": "report what this machine has, what is wrong, and how to fix it",
-}
+
+def main(argv=None):
+    """Run the command that the first word names: ``train --epochs 2``."""
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in COMMANDS:
+        return importlib.import_module(f"mlp_mx.{words[0]}.__main__").main(words[1:])
+    return _list(words)
 
 
 @cli.command
-def main(argv=None):
+def _list(argv):
     """List the commands, or print the version."""
-    commands = "\n".join(f"  python -m mlp_mx.{name:<9}{text}" for name, text in COMMANDS.items())
+    commands = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx", formatter_class=cli.RawHelp,
         description="The chapter \"Multilayer perceptrons from scratch\" in MXNet.",
-        epilog=f"commands (--help describes each):\n{commands}",
+        usage="python -m mlp_mx COMMAND …",
+        epilog=f"commands (python -m mlp_mx.COMMAND --help describes each):\n{commands}",
     )
-    parser.add_argument("--version", action="version", version=f"mlp_mx {__version__}")
-    words = sys.argv[1:] if argv is None else argv
-    if words and words[0] in COMMANDS:
-        parser.error(f"run python -m mlp_mx.{words[0]}, with a dot")
-    parser.parse_args(words)
+    if argv and not argv[0].startswith("-"):
+        raise InputError(f"unknown command {argv[0]!r} ({cli.nearest(argv[0], COMMANDS)}"
+                         "python -m mlp_mx lists the commands)")
+    parser.parse_args(argv)
     parser.print_help()
 
 

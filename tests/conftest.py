@@ -19,7 +19,7 @@ def pytest_runtest_setup(item):
     """Skip the tests marked ``gpu`` where MXNet has none that it can use, and say why."""
     for marker in item.iter_markers("gpu"):
         try:
-            runtime.contexts(marker.args[0])
+            runtime.context(marker.args[0])
         except InputError as error:
             pytest.skip(str(error))
 

@@ -1,4 +1,4 @@
-"""``python -m mlp_mx.train`` as its users meet it."""
+"""The commands as their users meet them: in processes, pipes, terminals and the README."""
 
 import contextlib
 import fcntl
@@ -7,17 +7,22 @@ import pathlib
 import pty
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import textwrap
 
 import pytest
 
 import small_run
-from mlp_mx import checkpoint
+from mlp_mx import __version__, checkpoint, data
+from mlp_mx.__main__ import main
 from mlp_mx.data import mnist
+from mlp_mx.runtime import nd
 from mlp_mx.train import __main__ as train_command
+from mlp_mx.train import record
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -53,11 +58,130 @@ def test_a_run_with_a_home_and_data_that_nobody_can_write_to(tmp_path, mnist_dir
     assert (work / "model.npz").exists()
 
 
-def test_help_names_every_default(capsys):
+@pytest.mark.parametrize("option, default", [
+    ("ctx", "auto"), ("dataset", "auto"), ("epochs", 10), ("batch-size", 64),
+    ("learning-rate", 0.001), ("num-hidden", 256), ("weight-scale", 0.01), ("seed", 0)])
+def test_help_names_every_default_once(capsys, option, default):
     with pytest.raises(SystemExit, match="^0$"):
         train_command.main(["--help"])
-    text = " ".join(capsys.readouterr().out.split())
-    assert all(f"(default: {value})" in text for value in train_command.DEFAULTS.values())
+    text = " ".join(capsys.readouterr().out.partition("options:")[2].split())
+    said = re.split(r" --[a-z-]+ [A-Z{]", text.partition(f" --{option} ")[2])[0]
+    assert said.count("default") == 1 and f"(default: {default})" in said
+
+
+@pytest.mark.parametrize("arguments", [
+    ["-m", "mlp_mx", "train", "--epochs", "0"], ["-m", "mlp_mx.train", "--epochs", "0"],
+    ["-c", "import sys; from mlp_mx.__main__ import main; sys.exit(main())", "train",
+     "--epochs", "0"],  # the script that is installed as mlp_mx
+])
+def test_python_m_mlp_mx_runs_a_command(python, arguments):
+    result = python(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: argument --epochs: expected a whole number from 1")
+
+
+def test_the_package_lists_its_commands_and_runs_each(capsys):
+    assert main([]) == 0
+    listed = re.findall(r"^  (\w+) +[a-z]", capsys.readouterr().out.partition("commands")[2], re.M)
+    assert listed == ["train", "evaluate", "predict", "export", "launch", "runtime"]
+    for command in listed:
+        with pytest.raises(SystemExit, match="^0$"):
+            main([command, "--help"])
+        assert capsys.readouterr().out.startswith(f"usage: python -m mlp_mx.{command} ")
+    for words in ["--version"], ["train", "--version"], ["evaluate", "--version"]:
+        with pytest.raises(SystemExit, match="^0$"):
+            main(words)
+        assert capsys.readouterr().out == f"mlp_mx {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["mlp_mx", "tran"], "unknown command 'tran' (did you mean train? python -m mlp_mx lists the"),
+    (["mlp_mx", "cook"], "unknown command 'cook' (python -m mlp_mx lists the commands)"),
+    (["mlp_mx.tran", "-m", "mlp_mx.train"], "mlp_mx.tran is not a command (did you mean train? "),
+    (["mlp_mx.model"], "mlp_mx.model is not a command (python -m mlp_mx lists the commands)"),
+    (["mlp_mx.train.record", "--help"], "mlp_mx.train.record is not a command ("),
+])
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 does not say what it runs")
+def test_what_is_no_command_is_said_in_one_line(python, arguments, message):
+    result = python("-m", *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {message}") and result.stderr.count("\n") == 1
+
+
+def test_the_readmes_python_runs(mnist_loaders, monkeypatch, capsys):
+    """The first block, the chapter in Python, with one epoch for ten."""
+    block = re.search(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)",
+                      (ROOT / "README.rst").read_text())[1]
+    block, count = re.subn(r"(epochs ?= ?|range\()10\b", r"\g<1>1", textwrap.dedent(block))
+    assert count == 1
+    monkeypatch.setattr(data, "load", lambda *arguments, **options: mnist_loaders)
+    exec(block, {"__name__": "readme"})
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert 0.8 < float(re.findall(r"\d\.\d+", last)[-1]) < 0.95
+
+
+@pytest.fixture
+def saved(tmp_path, few_glyphs, capsys):
+    """A model after four epochs."""
+    path = tmp_path / "model.npz"
+    assert train_command.main(["--dataset", "glyphs", "--epochs", "4", "--num-hidden", "32",
+                               "--learning-rate", "0.01", "--weight-scale", "0.1",
+                               "--save", str(path)]) == 0
+    capsys.readouterr()
+    return path
+
+
+def test_evaluate_finds_the_recorded_accuracy_and_fails_if_it_is_another(saved, capsys):
+    params, metadata = checkpoint.load(saved)
+    train_accuracy, test_accuracy = metadata["train_accuracy"], metadata["test_accuracy"]
+    assert train_accuracy > 0.5
+    assert main(["evaluate", str(saved)]) == 0
+    printed, errors = capsys.readouterr()
+    assert errors == "" and printed.splitlines()[1:] == [
+        f"training accuracy: {train_accuracy:.5f} (recorded: {train_accuracy:.5f})",
+        f"test accuracy:     {test_accuracy:.5f} (recorded: {test_accuracy:.5f})"]
+    params[0][:] = 0  # now all images are alike
+    checkpoint.save(saved, params, **metadata)
+    assert main(["evaluate", str(saved)]) == 1
+    printed, errors = capsys.readouterr()
+    assert f"(recorded: {test_accuracy:.5f})" in printed and errors.count("\n") == 1
+    assert re.match(rf"error: {saved}: its training accuracy is 0\.[01]\d+, but "
+                    rf"{train_accuracy:.5f} is recorded and its test accuracy is ", errors)
+    checkpoint.save(saved, params, **{**metadata, "train_accuracy": "1", "test_accuracy": [1]})
+    assert main(["evaluate", str(saved)]) == 0
+    assert capsys.readouterr().out.count("(none recorded)") == 2
+    checkpoint.save(saved, params[-2:], dataset="glyphs")
+    assert main(["evaluate", str(saved)]) == 2
+    assert "shape" in capsys.readouterr().err
+    checkpoint.save(saved, [nd.zeros((784, 10)), nd.arange(10)], dataset="glyphs")
+    assert main(["evaluate", str(saved)]) == 0  # of another depth
+    nines = (small_run.SPLITS[1][1] == 9).mean()
+    assert f"test accuracy:     {nines:.5f} (none" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_evaluate_prints_the_published_accuracy_beside_mnists(trained, tmp_path, mnist_dir, capsys):
+    path = str(tmp_path / "model.npz")
+    checkpoint.save(path, trained, dataset="MNIST", epoch=8)
+    assert main(["evaluate", path, "--data-dir", str(mnist_dir)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[0] == (
+        "MNIST: 60000 training and 10000 test examples, on cpu(0)")
+    assert re.search(r"^training accuracy: 0\.\d{5} \(none recorded; published for the chapter's "
+                     r"settings: 0\.98593 and 0\.98472\)$", printed, re.M)
+    assert re.search(r"^test accuracy:     0\.\d{5} \(.*: 0\.9728 and 0\.9728\)$", printed, re.M)
+
+
+@pytest.mark.parametrize("redirection, code, message", [
+    (" | head -1; exit ${PIPESTATUS[0]}", 128 + signal.SIGPIPE, b""),
+    (" >/dev/full", 1, b"error: standard output: No space left on device\n")])
+def test_evaluate_in_pipes(saved, redirection, code, message):
+    arguments = f"['evaluate', {str(saved)!r}]"
+    program = (f"import small_run; small_run.glyphs.load = lambda *a: small_run.SPLITS; "
+               f"from mlp_mx.__main__ import main; raise SystemExit(main({arguments}))")
+    result = subprocess.run(f'{sys.executable} -c "{program}"{redirection}', shell=True,
+                            executable="/bin/bash", cwd=ROOT / "tests", capture_output=True)
+    assert (result.returncode, result.stderr) == (code, message)
 
 
 def test_diverging_training_ends_with_exit_code_1(capsys, few_glyphs):
@@ -73,9 +197,20 @@ def test_a_closed_pipe_ends_the_run_without_a_traceback_and_keeps_the_model(tmp_
         for _ in range(2):  # what is trained on what, and an epoch
             training.stdout.readline()
         training.stdout.close()
-        assert training.wait(timeout=30) == 1
+        assert training.wait(timeout=30) == 128 + signal.SIGPIPE
         assert training.stderr.read() == b""
     assert checkpoint.load(tmp_path / "model.npz")[1]["epoch"] >= 0
+
+
+def test_a_log_on_a_disk_that_fills_is_not_cut_silently(tmp_path):
+    """Of four lines, some 270 bytes each, three and a part fit into the 1024 bytes."""
+    command = " ".join(map(str, [*small_run.COMMAND, "--epochs", 4, "--log", tmp_path / "log"]))
+    result = subprocess.run(f"ulimit -f 1; exec {command}", shell=True, executable="/bin/bash",
+                            capture_output=True, text=True, timeout=60)
+    problem = f"{tmp_path / 'log'} cannot be written: File too large\n"
+    assert (result.returncode, result.stderr) == (1, f"warning: {problem}error: {problem}")
+    assert result.stdout.count("Epoch") == 4
+    assert [line["epoch"] for line in record.read(tmp_path / "log")] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("line", [

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from mlp_mx import InputError, data
-from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.runtime import gluon, nd
 
 
 def loader(batch_size=32, seed=None):
     values = np.arange(100, dtype=np.float32)
     images = np.broadcast_to(values[:, None, None, None], (100, 28, 28, 1))
-    return ArrayLoader("numbers", nd.array(images), nd.array(values), batch_size, seed)
+    return data.ArrayLoader(nd.array(images), nd.array(values), batch_size, seed, "numbers")
 
 
 def labels(batches):

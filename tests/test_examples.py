@@ -12,7 +12,6 @@ import matplotlib.image
 import pytest
 
 from mlp_mx import checkpoint, data, model
-from mlp_mx.data.loader import ArrayLoader
 from mlp_mx.runtime import nd
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -75,7 +74,7 @@ def test_own_digit_reads_the_three_that_it_draws(example_on_mnist):
 @pytest.mark.slow
 def test_misclassified_prints_and_draws(example, mnist_loaders, monkeypatch):
     train_data, test_data = mnist_loaders
-    few = ArrayLoader("MNIST", train_data.data[:6400], train_data.label[:6400], 64)
+    few = data.ArrayLoader(train_data.data[:6400], train_data.label[:6400], name="MNIST")
     monkeypatch.setattr(data, "load", lambda *args, **options: (few, test_data))
     printed = example("misclassified.py --epochs 1")
     accuracy = float(re.search(r"Epoch 0\. Test_acc (.*)", printed)[1])
@@ -144,6 +143,8 @@ def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
      "accuracy 97.90%. It may misread handwriting."),
     ({"dataset": "MNIST", "test_accuracy": "<b>"}, "Trained on MNIST."),
     ({"dataset": ["<script>"], "test_accuracy": 0.5}, "Training data set: unknown."),
+    ({"dataset": "digits </script><b>"}, "Trained on digits \\u003c/script>\\u003cb>. "
+     "It may misread handwriting."),
 ])
 def test_draw_digit_writes_one_file_with_what_the_metadata_say(
     example, tmp_path, monkeypatch, metadata, expected

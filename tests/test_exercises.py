@@ -13,7 +13,7 @@ import types
 import pytest
 
 from mlp_mx import train
-from mlp_mx.data.loader import ArrayLoader
+from mlp_mx.data import ArrayLoader
 
 NOTEBOOK = pathlib.Path(__file__).parents[1] / "examples" / "exercises.ipynb"
 CELLS = json.loads(NOTEBOOK.read_text())["cells"]
@@ -73,7 +73,7 @@ def test_answers_print_what_the_notebook_says(namespace, capsys, request, code, 
     names = dict(namespace)
     if not is_compared:
         whole = names["train_data"]
-        names["train_data"] = ArrayLoader("MNIST", whole.data[:640], whole.label[:640], 64, seed=0)
+        names["train_data"] = ArrayLoader(whole.data[:640], whole.label[:640], seed=0)
     # The notebook's functions once more, with the `fit` and the images of `names`.
     exec(SETUP[SETUP.index("def run"):] + "\n" + code, names)
     line = r"loss (\S+), training accuracy (\S+), test accuracy (\S+)"

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from mlp_mx import Error, __version__, checkpoint, export, model
+from mlp_mx import Error, InputError, __version__, checkpoint, export, model
 from mlp_mx.export import __main__ as export_command
 from mlp_mx.runtime import nd
 
@@ -46,21 +46,37 @@ def test_to_onnx_computes_what_net_computes():
     check_outputs(export.to_onnx(params), X, model.net(X, params))
 
 
+@pytest.mark.parametrize("sizes", [(784, 10), (6, 5, 3), (784, 128, 64, 32, 16, 26)])
+def test_to_onnx_takes_any_depth_and_widths(sizes):
+    random = np.random.RandomState(0)
+    params = [nd.array(random.normal(size=shape) / 8) for shapes in zip(sizes, sizes[1:])
+              for shape in (shapes, shapes[1:])]
+    X = random.uniform(size=(9, sizes[0])).astype("f4")
+    expected = X
+    for k, (W, b) in enumerate(zip(params[::2], params[1::2])):
+        expected = (np.maximum(expected, 0) if k else expected) @ W.asnumpy() + b.asnumpy()
+    proto = export.to_onnx(params)
+    assert proto.doc_string == f"multilayer perceptron {'-'.join(map(str, sizes))}"
+    images = nd.array(X.reshape(9, 28, 28, 1) if sizes[0] == 784 else X)
+    check_outputs(proto, images, nd.array(expected))
+    check_outputs(export.to_onnx(params, softmax=True), images, model.softmax(nd.array(expected)))
+
+
 def test_main_writes_what_the_checkpoint_says(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    checkpoint.save("model.npz", model.init_params(seed=0), dataset="MNIST", test_accuracy=0.93,
-                    loss=None, author="Zoë \ud800")
+    checkpoint.save("model.npz", model.init_params(seed=0), dataset="MNIST\x1b", test_accuracy=0.93,
+                    loss=None, author="Zoë \ud800", classes=["zero", "one"])
     for name in ("a.onnx", "b.onnx"):
         assert export_command.main(["model.npz", name, "--softmax"]) == 0
-    assert "trained on MNIST, test accuracy 0.93" in capsys.readouterr().out
+    assert "784-256-256-10, trained on MNIST\\x1b, test accuracy 0.93" in capsys.readouterr().out
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     proto = onnx.load("a.onnx")
     onnx.checker.check_model(proto, full_check=True)
     assert [output.name for output in proto.graph.output] == ["probabilities"]
-    assert proto.doc_string.endswith("trained on MNIST, test accuracy 0.93")
+    assert proto.doc_string.endswith("trained on MNIST\x1b, test accuracy 0.93")
     assert {prop.key: prop.value for prop in proto.metadata_props} == {
-        "mlp_mx": __version__, "mxnet": "1.9.1", "dataset": "MNIST", "test_accuracy": "0.93",
-        "loss": "null", "author": "Zoë ?",
+        "mlp_mx": __version__, "mxnet": "1.9.1", "dataset": "MNIST\x1b", "test_accuracy": "0.93",
+        "loss": "null", "author": "Zoë ?", "classes": '["zero", "one"]',
     }
 
 
@@ -68,15 +84,11 @@ def test_main_writes_what_the_checkpoint_says(tmp_path, capsys, monkeypatch):
     ("model.npz", "model.pb", "ends in .onnx"),
     ("model.npz", "folder.onnx", "Is a directory"),
     ("model.onnx", "model.onnx", "MODEL and OUT both name"),
-    ("deep.npz", "model.onnx", "expected two hidden layers, found 3"),
-    ("shallow.npz", "model.onnx", "expected two hidden layers, found 0"),
 ])
 def test_main_says_what_is_wrong(tmp_path, capsys, source, output, complaint):
     (tmp_path / "folder.onnx").mkdir()
     params = model.init_params(num_hidden=2)
     checkpoint.save(tmp_path / "model.npz", params)
-    checkpoint.save(tmp_path / "deep.npz", [*params[:4], *params[2:]])
-    checkpoint.save(tmp_path / "shallow.npz", params[:2])
     before = sorted(tmp_path.iterdir())
     assert export_command.main([str(tmp_path / source), str(tmp_path / output)]) == 2
     printed = capsys.readouterr()
@@ -89,3 +101,10 @@ def test_to_onnx_without_onnx_says_how_to_get_it(monkeypatch):
     with pytest.raises(Error, match="run: pip install '.\\[onnx\\]'$") as error:
         export.to_onnx(model.init_params(num_hidden=2))
     assert error.value.exit_code == 1
+
+
+def test_to_onnx_refuses_what_are_no_layers():
+    params = model.init_params(num_hidden=2)
+    for wrong in (params[:3], [params[0].T, *params[1:]], [*params[:4], *params[:2]]):
+        with pytest.raises(InputError, match=r"expected parameters \[W1, b1, W2, .*; found W1 "):
+            export.to_onnx(wrong)

@@ -1,15 +1,11 @@
 """The embedded data set, and when it takes MNIST's place."""
 
 import hashlib
-import os
-import re
 
-import matplotlib.image
 import numpy as np
 import pytest
 
 from mlp_mx import InputError, data
-from mlp_mx import glyphs as glyphs_command
 from mlp_mx.data import glyphs, mnist
 
 # SHA-256 of the first 1000 images and labels of each half, on x86_64 Linux, with several versions
@@ -107,21 +103,3 @@ def test_auto_without_network_takes_glyphs_and_says_so(folder, monkeypatch, spli
         data.load("mnist", folder)
     monkeypatch.setattr(mnist, "fetch", None)  # is not called for glyphs
     assert data.load("glyphs", folder)[0].name == "glyphs"
-
-
-def test_command_draws_the_sheet(folder, splits, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(glyphs, "generate", None)  # is not called, as the folder has them
-    monkeypatch.chdir(tmp_path)
-    assert glyphs_command.main(["sheet.png", "--data-dir", "data"]) == 0
-    picture = matplotlib.image.imread("sheet.png")
-    assert picture.shape[:2] == (560, 1120)
-    images, labels = splits["train"]
-    third_seven = picture[7 * 56:8 * 56:2, 2 * 56:3 * 56:2, 0] * 255
-    np.testing.assert_allclose(third_seven, images[labels == 7][2], atol=1)
-    assert "20 glyphs of each digit" in capsys.readouterr().out
-    os.mkfifo("pipe.png")
-    for sheet, complaint in [("pipe.png", "pipe.png cannot be written: Not a regular file"),
-                             ("sheet.svg", "expected a file name that ends in .png, found")]:
-        assert glyphs_command.main([sheet, "--data-dir", "absent"]) == 2
-        assert re.fullmatch(f"error: {complaint}.*\n", capsys.readouterr().err)
-    assert sorted(os.listdir()) == ["data", "pipe.png", "sheet.png"]

@@ -1,10 +1,12 @@
 """Pictures on their way to MNIST's form: what is read, what comes out, and what is refused."""
 
 import gzip
+import io
 import os
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from mlp_mx.predict import images
@@ -66,6 +68,32 @@ def check_read(tmp_path, monkeypatch):
 def test_read_takes_any_colours(check_read):
     for mode in ("L", "RGB", "RGBA", "P", "LA", "CMYK", "1", "F"):
         check_read(drawing().convert(mode), f"{mode}.tif")
+
+
+def coloured(ink, paper):
+    """The three in two colours."""
+    share = np.asarray(drawing())[..., None] / 255
+    return Image.fromarray(np.rint(share * paper + (1 - share) * ink).astype(np.uint8))
+
+
+ALIKE = [  # ink and paper of the same brightness, to a grey level
+    ((200, 0, 0), (0, 102, 0)), ((0, 102, 0), (200, 0, 0)), ((230, 60, 120), (60, 140, 164)),
+    ((70, 130, 180), (125, 117, 60)), ((250, 140, 30), (90, 180, 255)),
+]
+
+
+@pytest.mark.parametrize("ink, paper", ALIKE)
+def test_ink_may_differ_from_paper_by_colour_alone(check_read, tmp_path, ink, paper):
+    picture = coloured(np.array(ink), np.array(paper))
+    assert np.ptp(np.asarray(picture.convert("L"))) <= 6
+    check_read(picture, "picture.png")
+    picture.save(tmp_path / "picture.jpg", quality=90)  # halves the resolution of colours
+    assert difference(images.to_mnist(images.read(tmp_path / "picture.jpg"))) < 0.15
+    assert (images.read(tmp_path / "picture.png")[0, 0] == paper).all()  # the colours are kept
+    noise = np.random.RandomState(0).normal(0, 0.02, (300, 400, 3))
+    light = np.linspace(1, 0.7, 400)[:, None] + noise
+    lit = (np.asarray(picture) * light).clip(0, 255).astype(np.uint8)
+    assert difference(images.to_mnist(lit)) < 0.15
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (250, 240, 120)])
@@ -143,6 +171,48 @@ def test_a_fine_grid_behind_a_white_digit_is_no_ink():
     for lines in (picture[::5], picture[:, ::5]):
         lines[lines == 0] = 150
     assert difference(images.to_mnist(picture)) < 0.3
+
+
+def plotted(draw, **options):
+    """A figure of Matplotlib, as `savefig` makes it."""
+    figure = Figure(**options)
+    draw(figure, np.asarray(THREE))
+    file = io.BytesIO()
+    figure.savefig(file)
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+PLOTS = {
+    "viridis": lambda figure, three: figure.add_subplot().imshow(three),
+    "grey": lambda figure, three: figure.add_subplot(title="label: 3").imshow(three, "gray"),
+    "black on white": lambda figure, three: figure.add_subplot().imshow(three, "gray_r"),
+    "no axes": lambda figure, three: figure.add_axes([0.1, 0.1, 0.8, 0.8], frameon=False, xticks=[],
+                                                     yticks=[]).imshow(three, "gray"),
+    "colour bar": lambda figure, three: figure.colorbar(figure.add_subplot().imshow(three)),
+}
+
+
+@pytest.mark.parametrize("draw", PLOTS.values(), ids=PLOTS)
+@pytest.mark.parametrize("size", [(6.4, 4.8), (3, 3)])
+def test_a_plot_with_axes_is_cropped_to_its_digit(draw, size):
+    assert difference(images.to_mnist(plotted(draw, figsize=size))) < 0.3
+
+
+def test_a_plot_of_two_digits_is_refused():
+    def draw_two(figure, three):
+        for axes in figure.subplots(1, 2):
+            axes.imshow(three, "gray_r")
+
+    refuses(plotted(draw_two), "expected one digit, found")
+
+
+def test_an_eight_of_straight_lines_is_no_frame():
+    eight = Image.new("L", (200, 300), 255)
+    pen = ImageDraw.Draw(eight)
+    pen.rectangle((50, 50, 150, 250), outline=0, width=12)
+    pen.line((50, 150, 150, 150), 0, 12)
+    ys, xs = np.nonzero(images.to_mnist(np.asarray(eight)) > 127)
+    assert np.ptp(ys) + 1 == 20 and 9 <= np.ptp(xs) + 1 <= 12
 
 
 def test_a_digit_may_be_broken():
@@ -225,26 +295,21 @@ def test_read_says_what_is_wrong_with_a_file(tmp_path, monkeypatch, write, compl
 
 
 def test_read_leaves_too_little_memory_to_its_caller(tmp_path, monkeypatch):
-    def fail(picture):
+    def fail(*arguments, **options):
         raise MemoryError
     drawing().save(tmp_path / "picture.png")
-    monkeypatch.setattr(images, "_grey", fail)
+    monkeypatch.setattr(images, "_averageable", fail)
     with pytest.raises(MemoryError):
         images.read(tmp_path / "picture.png")
 
 
-def test_damaged_files_are_refused_or_read(tmp_path):
-    random = np.random.RandomState(3)
-    for suffix in ("png", "jpg", "gif", "tif", "webp", "bmp"):
-        path = tmp_path / f"picture.{suffix}"
-        drawing().resize((80, 60)).save(path)
-        content = path.read_bytes()
-        for _ in range(30):  # most of them in the header, unlike those of damage.py
-            damaged = bytearray(content)
-            for position in random.randint(0, min(len(content), 300), 3):
-                damaged[position] = random.randint(256)
-            path.write_bytes(damaged[:random.randint(1, len(content))])
-            try:
-                assert images.read(path).dtype == np.uint8
-            except images.ImageError as error:
-                assert "\n" not in str(error)
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tif", "webp", "bmp"])
+def test_truncated_files_are_refused_in_one_line(tmp_path, suffix):
+    path = tmp_path / f"picture.{suffix}"
+    drawing().resize((80, 60)).save(path)
+    content = path.read_bytes()
+    for share in (0.02, 0.3, 0.6):
+        path.write_bytes(content[:int(share * len(content))])
+        with pytest.raises(images.ImageError, match="damaged|expected a picture") as error:
+            images.read(path)
+        assert "\n" not in str(error.value)

@@ -15,41 +15,34 @@ import numpy as np
 import pytest
 
 import small_run
-from mlp_mx import checkpoint, launch
+from mlp_mx import InputError, checkpoint, launch
 from mlp_mx.launch import __main__ as launch_command
+from mlp_mx.launch import roles
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
 LAUNCH = [sys.executable, "-m", "mlp_mx.launch"]
 TRAIN = [*small_run.COMMAND, "--learning-rate", "0.005"]
-# Sums up the ranks, on a server: the smallest job that uses every process.
+# Sums up the ranks, on a server: the smallest job that uses every process. Old code, unedited.
 SUM_UP = (
-    'from mlp_mx.train.distributed import join; from mlp_mx.runtime import mx; '
-    'workers = join([mx.cpu()]); total = workers.total(10 + workers.rank); '
-    'workers.rank or print(total)'
+    'import mxnet as mx; kv = mx.kv.create("dist_sync"); '
+    'total = mx.nd.array([10 + kv.rank]); kv.init("total", total); kv.push("total", total); '
+    'kv.pull("total", out=total); total = total.asnumpy(); kv.rank or print(total)'
 )
-# Runs a line here as sshd does: without the launcher's variables, and in another folder. It takes a
-# second to end at SIGTERM, as real ones may.
-STUB_SSH = f"""#!{sys.executable}
+# As srun and mpirun, by its name: starts processes, and ends them all if one fails.
+STUB = f"""#!{sys.executable}
 import os, signal, subprocess, sys, time
-if sys.argv[1] == "-G":
-    sys.exit(print("user root", "hostname 127.0.0.1", sep=chr(10)))
-options, (dashes, host, line) = sys.argv[1:-3], sys.argv[-3:]
-assert dashes == "--" and "BatchMode=yes" in options
-signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit(255)))
-mark = {{name: os.environ[name] for name in ("MLP_MX_TEST_JOB", "HOME") if name in os.environ}}
-remote = subprocess.Popen(["sh", "-c", line], env=mark, cwd="/", start_new_session=True)
-code = remote.wait()
-sys.exit(code if code >= 0 else 255)
-"""
-# Starts processes as `srun -K` does.
-STUB_SRUN = f"""#!{sys.executable}
-import os, signal, subprocess, sys, time
-kill, number, count, *command = sys.argv[1:]
-assert (kill, number) == ("-K", "-n")
-step = dict(SLURM_STEP_NUM_TASKS=count, SLURM_STEP_NODELIST="localhost", SLURM_STEP_NUM_NODES="1",
-            SLURM_JOB_ID=str(os.getpid()), SLURM_STEP_ID="0")
-tasks = [subprocess.Popen(command, env={{**os.environ, **step, "SLURM_PROCID": str(rank)}})
+*options, number, count = sys.argv[1:sys.argv.index("-n") + 2]
+command = sys.argv[sys.argv.index("-n") + 2:]
+if sys.argv[0].endswith("srun"):
+    assert options == ["-K"]
+    step = dict(SLURM_STEP_NUM_TASKS=count, SLURM_STEP_NODELIST="localhost,no[1-2]",
+                SLURM_STEP_NUM_NODES="1", SLURM_JOB_ID=str(os.getpid()), SLURM_STEP_ID="0")
+    name = "SLURM_PROCID"
+else:  # in a script that sbatch runs
+    step = dict(OMPI_COMM_WORLD_SIZE=count, SLURM_PROCID="0")
+    name = "OMPI_COMM_WORLD_RANK"
+tasks = [subprocess.Popen(command, env={{**os.environ, **step, name: str(rank)}})
          for rank in range(int(count))]
 def end(*_):
     for task in tasks:
@@ -64,20 +57,20 @@ while any(task.poll() is None for task in tasks):
         end()
     time.sleep(0.1)
 """
-# Gives a process of srun the variables of mpirun's, which go before Slurm's.
-AS_MPIRUN = ["sh", "-c", 'exec env OMPI_COMM_WORLD_RANK=$SLURM_PROCID SLURM_PROCID=0 '
-             'OMPI_COMM_WORLD_SIZE=$SLURM_STEP_NUM_TASKS "$@"', "sh"]
+
+OF_THREE = {"OMPI_COMM_WORLD_SIZE": "3"}
+# Of srun's, for a process on the second of two hosts.
+STEP = {"SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2",
+        "SLURM_JOB_ID": "17", "SLURM_STEP_ID": "3"}
 
 
 class Jobs:
-    """Starts jobs, by stubs of ssh and srun if need be, whose processes can be found."""
+    """Starts jobs, by stubs of srun and mpirun if need be, whose processes can be found."""
 
     def __init__(self, folder):
-        for name, text in (("ssh", STUB_SSH), ("srun", STUB_SRUN)):
-            (folder / name).write_text(text)
+        for name in ("srun", "mpirun"):
+            (folder / name).write_text(STUB)
             (folder / name).chmod(0o755)
-        self._hosts = folder / "hosts"
-        self._hosts.write_text("# two\nfirst  # an alias\n\nuser@second\n")
         self._mark = f"MLP_MX_TEST_JOB={uuid.uuid4()}"
         self._path = f"{folder}:{os.environ['PATH']}"
 
@@ -89,12 +82,11 @@ class Jobs:
 
     def start(self, starter, num_workers, num_servers, *command):
         servers = ["-s", num_servers]
-        srun = ["srun", "-K", "-n", 1 + num_servers + num_workers]
+        count = ["-n", 1 + num_servers + num_workers]
         return self.popen(*{
             "launch": [*LAUNCH, "-n", num_workers, *servers],
-            "ssh": [*LAUNCH, "-n", num_workers, *servers, "--hosts", self._hosts],
-            "srun": [*srun, *LAUNCH, *servers],
-            "mpirun": [*srun, *AS_MPIRUN, *LAUNCH, *servers,
+            "srun": ["srun", "-K", *count, *LAUNCH, *servers],
+            "mpirun": ["mpirun", *count, *LAUNCH, *servers,
                        "--address", f"127.0.0.1:{free_port()}"],
         }[starter], "--", *command)
 
@@ -135,7 +127,7 @@ def jobs(tmp_path):
     """`Jobs`, of which no process may be left."""
     jobs = Jobs(tmp_path)
     yield jobs
-    # For hosts, and after a killed launcher.
+    # After a killed launcher.
     wait_for(lambda: not jobs.processes(), seconds=launch.GRACE + 2)
     left = jobs.processes()
     for number in left:
@@ -143,10 +135,58 @@ def jobs(tmp_path):
     assert not left
 
 
+def test_roles_go_by_rank():
+    job = launch.Job(["true"], 2, 3, ("127.0.0.1", 9100))
+    assert job.roles == [("scheduler", 0), ("server", 0), ("server", 1),
+                         ("worker", 0), ("worker", 1), ("worker", 2)]
+    assert job.variables(4) == {
+        "DMLC_ROLE": "worker", "MLP_MX_RANK": "1", "DMLC_PS_ROOT_URI": "127.0.0.1",
+        "DMLC_PS_ROOT_PORT": "9100", "DMLC_NUM_SERVER": "2", "DMLC_NUM_WORKER": "3"}
+
+
+@pytest.mark.parametrize("environment, expected", [
+    ({}, (None, 2)),
+    ({"SLURM_PROCID": "0"}, (None, 2)),  # in a script that sbatch runs
+    ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, (None, 2)),  # in srun --pty
+    (STEP, (2, 2)),
+    ({**STEP, "PMI_RANK": "3", "PMI_SIZE": "4"}, (3, 2)),  # Intel's mpirun uses srun
+    ({**OF_THREE, "OMPI_COMM_WORLD_RANK": "1", "SLURM_PROCID": "0"}, None),  # too few
+])
+def test_a_rank_comes_from_what_started_the_process(monkeypatch, environment, expected):
+    monkeypatch.setattr(os, "environ", environment)
+    if expected:
+        assert roles.place(1, 2) == expected
+    else:
+        with pytest.raises(InputError, match="2 for workers, found 3 in all"):
+            roles.place(1, 2)
+
+
+@pytest.mark.parametrize("nodes, first", [
+    ("h2", "h2"), ("h[2-3,7]", "h2"), ("h[02,05-07]", "h02"), ("a1,b2", "a1"),
+    ("rack[1-2]n[3-4],h5", "rack1n3"), ("h[2-3]-ib", "h2-ib"),
+])
+def test_the_scheduler_of_a_step_listens_on_its_first_host(monkeypatch, nodes, first):
+    monkeypatch.setattr(os, "environ", {**STEP, "SLURM_STEP_NODELIST": nodes})
+    monkeypatch.setattr(socket, "gethostbyname", {first: "192.0.2.1"}.get)
+    assert roles.step_address(2) == ("192.0.2.1", 20000 + 1703)
+
+
+@pytest.mark.parametrize("rank, changes", [
+    *((2, {"SLURM_STEP_NODELIST": nodes}) for nodes in ("", "-1", "[", ",", "x" * 300, "a..b")),
+    (2, {"SLURM_STEP_NODELIST": "localhost"}),  # which the other host cannot reach
+    (2, {"SLURM_STEP_NUM_NODES": "1", "SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": "x"}),
+    (1, {"SLURM_STEP_NUM_NODES": "1", "SLURM_STEP_NODELIST": "localhost"}),  # mpirun's rank
+])
+def test_an_address_is_required_where_a_step_gives_none(monkeypatch, rank, changes):
+    monkeypatch.setattr(os, "environ", {**STEP, **changes})
+    with pytest.raises(InputError, match="--address IP:PORT is required"):
+        roles.step_address(rank)
+
+
 @pytest.mark.parametrize("starter", [
-    "launch", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ssh", "srun", "mpirun"))])
+    "launch", *(pytest.param(name, marks=pytest.mark.slow) for name in ("srun", "mpirun"))])
 def test_a_job_uses_all_its_processes(jobs, starter):
-    assert jobs.run(starter, 2, 2, "python", "-c", SUM_UP) == (0, "[21.0]\n", "")
+    assert jobs.run(starter, 2, 2, "python", "-c", SUM_UP) == (0, "[21.]\n", "")
 
 
 @pytest.mark.slow
@@ -182,9 +222,7 @@ def test_a_job_computes_what_one_process_does_and_goes_on_with_other_workers(job
     ("launch", "scheduler", signal.SIGKILL, 137, "error: scheduler 0 was killed by SIGKILL"),
     ("launch", "launcher", signal.SIGTERM, 143, "terminated"),
     ("launch", "launcher", signal.SIGKILL, -9, None),
-    ("ssh", "worker", signal.SIGKILL, 137, r"error: worker \d on \S+ was killed by SIGKILL"),
-    ("ssh", "launcher", signal.SIGKILL, -9, None),
-    ("srun", "server", signal.SIGKILL, 137, None),  # what is said is up to srun
+    ("srun", "server", signal.SIGKILL, 137, r"error: server 0 on \S+ was killed by SIGKILL"),
     ("srun", "launcher", signal.SIGTERM, 137, None),
 ])
 def test_a_job_ends_with_a_process_and_keeps_its_last_epoch(
@@ -206,7 +244,7 @@ def test_a_job_ends_with_a_process_and_keeps_its_last_epoch(
     assert job.returncode == code
     if said:
         assert re.fullmatch(said, errors.splitlines()[-1])
-    if starter != "ssh" and code > 0:  # else the fixture waits for the others
+    if code > 0:  # else the fixture waits for the others
         assert not jobs.processes()
     assert checkpoint.load(path)[1]["epoch"] >= 0
 
@@ -245,32 +283,41 @@ def test_an_error_of_a_worker_is_said_once_and_ends_a_job(jobs, shell, code, sai
     assert found == code and re.fullmatch(said, errors)
 
 
-def test_a_missing_folder_ends_a_job_by_ssh(monkeypatch):
-    monkeypatch.setattr(os, "getcwd", lambda: "/no such folder")
-    job = launch.Job(["true"], 1, 1, ("127.0.0.1", 9100))
-    line = launch._line(job, 2, "host", "echo")
-    ended = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
-    assert ended.returncode and not ended.stdout and "no such folder" in ended.stderr
-
-
-def test_a_part_that_cannot_reach_the_scheduler_ends(monkeypatch, capsys):
-    monkeypatch.setattr(os, "environ", {**os.environ, "PMIX_RANK": "2"})
-    monkeypatch.setattr(launch, "START", 1)
-    begin = time.monotonic()
-    with pytest.raises(SystemExit) as exit:
-        launch_command.main(["-n", "1", "--address", "127.0.0.1:9100", "--", "sleep", "100"])
-    assert exit.value.code == 128 + signal.SIGTERM and time.monotonic() - begin > 1
-    assert capsys.readouterr().err == "error: the scheduler cannot be reached\n"
+@pytest.mark.slow
+@pytest.mark.parametrize("stderr", ["/dev/full", "&-"])
+def test_a_job_ends_with_the_workers_exit_code_if_nothing_can_be_said(jobs, stderr):
+    line = shlex.join([*LAUNCH, "-n", "2", "--", "sh", "-c", f"{ONE_FAILS} 1"])
+    assert jobs.popen("sh", "-c", f"exec {line} 2>{stderr}").wait(timeout=60) == 7
 
 
 @pytest.mark.slow
-def test_a_part_that_does_not_end_at_a_signal_is_killed(jobs):
+def test_only_the_end_of_many_errors_is_kept(jobs):
+    many = ONE_FAILS.replace("sleep 1;", "yes | head -c 40000000 >&2;")
+    code, _, errors = jobs.run("launch", 2, 1, "sh", "-c", f"{many} 1")
+    assert code == 7
+    assert errors.endswith("y\nit is me\nerror: worker 1 ended with exit code 7\n")
+    assert len(errors) < 100_000
+
+
+def test_a_process_that_cannot_reach_the_scheduler_ends(monkeypatch, capsys):
+    monkeypatch.setattr(os, "environ", {**os.environ, **OF_THREE, "OMPI_COMM_WORLD_RANK": "2"})
+    monkeypatch.setattr(launch, "START", 1)
+    begin = time.monotonic()
+    address = f"127.0.0.1:{free_port()}"
+    assert launch_command.main(["--address", address, "--", "sleep", "100"]) == 1
+    assert 1 < time.monotonic() - begin < 15
+    assert capsys.readouterr().err == f"error: the scheduler cannot be reached at {address}\n"
+
+
+@pytest.mark.slow
+def test_a_process_that_does_not_end_at_a_signal_is_killed(jobs):
     # As a worker that waits in MXNet for others, where Python cannot handle a signal.
     shell = "trap '' TERM; echo started; while true; do sleep 0.1; done"
-    task = jobs.popen(*LAUNCH, "-n", 1, "--address", "127.0.0.1:9100", "--", "sh", "-c", shell,
-                      PMIX_RANK="2")
+    task = jobs.popen(*LAUNCH, "--address", "127.0.0.1:9100", "--", "sh", "-c", shell,
+                      OMPI_COMM_WORLD_RANK="2", **OF_THREE)
     assert task.stdout.readline() == "started\n"
     begin = time.monotonic()
     task.terminate()
-    assert task.wait(timeout=60) == 128 + signal.SIGKILL
+    out, errors = task.communicate(timeout=60)
+    assert (task.returncode, errors) == (128 + signal.SIGTERM, "")  # mpirun says the rest
     assert launch.GRACE <= time.monotonic() - begin < 15

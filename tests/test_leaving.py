@@ -3,11 +3,13 @@
 import importlib.util
 import pathlib
 import re
+import textwrap
 
 import pytest
 
 from mlp_mx import checkpoint, model, train
 from mlp_mx.export import __main__ as export_command
+from mlp_mx.runtime import nd
 
 pytestmark = pytest.mark.slow
 
@@ -26,14 +28,14 @@ def saved(mnist_loaders, tmp_path_factory):
 
 
 @pytest.fixture
-def accuracy(python, mnist_dir):
+def accuracy(python):
     """Run a program, and return the accuracy that it prints."""
 
-    def run(name, path, *arguments):
-        library = name.split("_")[0].replace("onnx", "onnxruntime")
+    def run(name, *arguments):
+        library = name.split("_")[0].replace("onnx", "onnxruntime").replace("gluon", "mxnet")
         if importlib.util.find_spec(library) is None:
             pytest.skip(f"{library} is not installed")
-        result = python(PROGRAMS / name, path, mnist_dir, *arguments, PYTHONDONTWRITEBYTECODE="1")
+        result = python(PROGRAMS / name, *arguments, PYTHONDONTWRITEBYTECODE="1")
         assert result.returncode == 0, result.stderr  # libraries may have warnings of their own
         return float(re.fullmatch(r"test accuracy (\S+)\n", result.stdout)[1])
 
@@ -41,23 +43,46 @@ def accuracy(python, mnist_dir):
 
 
 # One image of the 10 000 may lie so close between two classes that rounding decides.
-@pytest.mark.parametrize("library", ["numpy", "torch", "jax", "onnx"])
-def test_other_libraries_have_the_same_accuracy(saved, accuracy, tmp_path, library):
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax", "onnx", "gluon"])
+def test_other_libraries_have_the_same_accuracy(saved, accuracy, mnist_dir, tmp_path, library):
     path, expected = saved
     if library == "onnx":
         pytest.importorskip("onnx")
         assert export_command.main([str(path), str(tmp_path / "model.onnx")]) == 0
         path = tmp_path / "model.onnx"
-    assert accuracy(f"{library}_predict.py", path) == pytest.approx(expected, abs=1.5e-4)
+    assert accuracy(f"{library}_predict.py", path, mnist_dir) == pytest.approx(expected, abs=1.5e-4)
 
 
-def test_torch_trains_on_and_the_network_comes_back(saved, accuracy, mnist_loaders, tmp_path):
+def test_torch_trains_on_and_the_network_comes_back(
+    saved, accuracy, mnist_dir, mnist_loaders, tmp_path
+):
     path, before = saved
-    printed = accuracy("torch_train.py", path, tmp_path / "new.npz")
+    printed = accuracy("torch_train.py", path, mnist_dir, tmp_path / "new.npz")
     assert printed > before + 0.01  # the published second epochs gained 0.050 and 0.037
     params, metadata = checkpoint.load(tmp_path / "new.npz")
     assert train.evaluate_accuracy(mnist_loaders[1], params) == pytest.approx(printed, abs=1.5e-4)
     assert metadata == {}
+
+
+@pytest.mark.filterwarnings("ignore:.*no checksum")
+def test_gluon_trains_and_the_docs_bring_the_network_in_and_out(
+    accuracy, mnist_dir, mnist_loaders, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    printed = accuracy("gluon_train.py", mnist_dir, "gluon.params")
+    assert printed > 0.85  # as after the published first epoch
+    text = (ROOT / "docs" / "leaving.rst").read_text()
+    blocks = re.findall(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+    blocks = [textwrap.dedent(block) for block in blocks if ".params" in block]
+    assert len(blocks) == 2
+    for block in blocks:  # in, and out
+        exec(block, {})
+    expected = pytest.approx(printed, abs=1.5e-4)
+    for path in ("model.npz", "model.params"):
+        params, _ = checkpoint.load(path)
+        assert train.evaluate_accuracy(mnist_loaders[1], params) == expected
+    assert accuracy("gluon_predict.py", "model.npz", mnist_dir) == expected
+    assert set(nd.load("model.params")) == set(checkpoint.names(6))
 
 
 def test_the_docs_show_the_programs_which_need_neither_mxnet_nor_this_package():
@@ -65,4 +90,6 @@ def test_the_docs_show_the_programs_which_need_neither_mxnet_nor_this_package():
     shown = re.findall(r"^\.\. literalinclude:: (.*)$", docs.read_text(), re.MULTILINE)
     assert {(docs.parent / path).resolve() for path in shown} == set(PROGRAMS.glob("*.py"))
     for path in PROGRAMS.glob("*.py"):
+        if path.name.startswith("gluon"):
+            continue
         assert not re.search(r"^\s*(import|from) (mxnet|mlp_mx)", path.read_text(), re.MULTILINE)

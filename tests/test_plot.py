@@ -7,6 +7,7 @@ import types
 import matplotlib.colors
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mlp_mx import InputError, plot
 from mlp_mx.train import published
@@ -48,16 +49,39 @@ def test_strip_names_predictions_and_the_truth_of_wrong_ones_in_red():
 
 
 def test_inputs_shows_originals_beside_what_the_network_saw():
-    originals = [np.full((30, 90), 200, np.uint8), RANDOM.uniform(size=(64, 48))]
-    captions = ["one$x_{$ has sixteen.png\n7 (99 %)", "a_name_too_long_for_its_place.png"]
+    originals = [np.full((30, 90), 200, np.uint8), RANDOM.uniform(size=(64, 48, 3))]
+    long = f"a{'_name_too_long' * 5}_for_its_place.png"
+    captions = ["one$x_{$ is no formula.png\n7 (99 %)", long]
     figure = plot.inputs(originals, IMAGES[:2], captions)
     for left, right, original, image in zip(figure.axes[::2], figure.axes[1::2], originals, IMAGES):
         assert (shown(left) == original).all() and (shown(right) == image).all()
         assert left.get_position().x1 < right.get_position().x0
     assert figure.axes[0].images[0].get_clim() == (0, 255)  # grey paper stays grey
-    assert texts_of(figure.axes[1]) == ["→", captions[0]]
-    assert texts_of(figure.axes[3]) == ["→", "a_name_too_lo…its_place.png"]
-    figure.draw_without_rendering()  # dollars in a name start no formula
+    assert texts_of(figure)[:3] == ["→", captions[0], "→"]
+    assert texts_of(figure)[3] == "a_name_too_long_name_to…long_for_its_place.png"
+    assert {text.get_color() for text in figure.texts} == {"black"}
+    figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize("count", [1, 5, 40])
+def test_inputs_shows_rejected_pictures_with_the_reason_in_red(count):
+    reason = "expected one digit, found a blank picture; make the digit larger or bolder, please"
+    picture = np.full((30, 90, 3), 200, np.uint8)
+    figure = plot.inputs([None, picture] * count, [None] * 2 * count,
+                         [f"a.txt\n{reason}", "b.png\n7"] * count)
+    assert len(figure.axes) == 4 * count
+    for not_read, no_input, read, no_digit in zip(*(figure.axes[i::4] for i in range(4))):
+        assert (shown(read) == picture).all()
+        for axes in (not_read, no_input, no_digit):
+            assert texts_of(axes) == ["✕"] and not axes.images
+    first, second = (text for text in figure.texts[:4] if text.get_text() != "→")
+    assert first.get_text().replace("\n", " ") == f"a.txt {reason}"
+    assert first.get_text().count("\n") == 2 and first.get_color() == plot.VERMILION
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer)
+             for text in figure.texts if text.get_text() != "→"]
+    boxes += [axes.get_window_extent() for axes in figure.axes]
+    assert not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[n + 1:])
 
 
 @pytest.mark.parametrize("epochs", [[0], [8, 9, 10], [*range(300)], [10, 11]], ids=len)
@@ -80,6 +104,8 @@ def test_learning_curves_plot_what_they_are_given_and_published_runs_dashed(epoc
         else ["training", "test"])
     assert loss.get_yscale() == ("log" if len(epochs) == 300 else "linear")
     assert all(tick == int(tick) for tick in loss.get_xticks())
+    percent = accuracy.yaxis.get_major_formatter()
+    assert [percent(share) for share in (0.5, 0.975)] == ["50%", "97.5%"]
 
 
 def test_confusion_matrix_counts():
@@ -92,9 +118,43 @@ def test_confusion_matrix_counts():
     # No colour where all is right.
     assert shown(axes).tolist() == [[None, 0, 0], [1, None, 0], [0, 2, None]]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("prediction", "truth")
-    assert axes.get_title("left") == "3 of 6 wrong"
+    assert axes.get_title("left") == "3 of 6 wrong (50.00%)"
     axes, = plot.confusion_matrix([1], [1]).axes
     assert axes.images[0].get_clim() == (0, 1)
+
+
+def luminance(color):
+    """As WCAG 2 defines it."""
+    levels = np.array(matplotlib.colors.to_rgb(color))
+    levels = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return levels @ [0.2126, 0.7152, 0.0722]
+
+
+def test_every_number_of_a_confusion_matrix_can_be_read_on_a_projector():
+    predictions = np.repeat(np.arange(10), np.arange(0, 100, 10))
+    axes, = plot.confusion_matrix(np.full(len(predictions), 9), predictions).axes
+    image, = axes.images
+    colors = image.to_rgba(image.get_array())[..., :3]
+    assert len({text.get_text() for text in axes.texts}) > 5
+    for text in axes.texts:
+        column, row = text.get_position()
+        behind = axes.get_facecolor()[:3] if row == column else colors[row, column]
+        pale, dark = sorted([luminance(text.get_color()), luminance(behind)], reverse=True)
+        assert (pale + 0.05) / (dark + 0.05) > 4.5  # WCAG 2, level AA
+
+
+def test_classes_are_shown_by_their_names():
+    names = ["Bag", "Coat", "Shirt"]
+    axes, = plot.confusion_matrix([0, 1, 2, 2], [0, 0, 2, 1], num_classes=3, classes=names).axes
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [tick.get_text() for tick in ticks] == names
+    figure = plot.strip(IMAGES[:3], np.array([0.0, 1, 2]), np.array([0.0, 2, 2]), classes=names)
+    assert captions_of(figure, "#000000") == ["Bag", "Shirt"]
+    assert captions_of(figure, plot.VERMILION) == ["Coat,\nis Shirt"]
+    probabilities = np.array([[0.2, 0.8, 0], [1, 0, 0]])
+    figure = plot.mistakes(IMAGES[:2], np.array([0, 0]), np.array([1, 0]), probabilities,
+                           classes=names)
+    assert captions_of(figure, plot.VERMILION) == ["Coat (80.0%),\nis Bag"]
 
 
 def test_mistakes_are_the_most_confident_first():
@@ -102,7 +162,8 @@ def test_mistakes_are_the_most_confident_first():
     probabilities = np.full((12, 10), 0.05)
     probabilities[[0, 8, 11], PREDICTIONS[[0, 8, 11]]] = 0.5, 0.7, 0.9
     figure = plot.mistakes(IMAGES, labels, PREDICTIONS, probabilities, count=2)
-    assert captions_of(figure, plot.VERMILION) == ["6 (90%), is 8", "6 (70%), is 5"]
+    assert captions_of(figure, plot.VERMILION) == ["6 (90.0%), is 8", "6 (70.0%), is 5"]
+    assert texts_of(figure) == ["prediction (its probability), and the truth"]
     assert all((shown(axes) == IMAGES[i]).all() for axes, i in zip(figure.axes, (11, 8)))
     assert len(plot.mistakes(IMAGES, labels, PREDICTIONS, probabilities).axes) == 3
     figure = plot.mistakes(IMAGES, LABELS, LABELS, probabilities)
@@ -148,8 +209,9 @@ def test_arguments_that_do_not_fit_are_named(monkeypatch, tmp_path):
     figure = plot.inputs(IMAGES[:2], IMAGES[:2], ["a", "b"])
     assert len(figure.axes) == 4
     for function, arguments, message in (
-        (plot.strip, (IMAGES[0], [7]), r"shape \(n, 28, 28\).*found shapes \(28, 28\), \(1,\)"),
-        (plot.strip, (IMAGES[:2, 1:], [7, 2]), r"found shapes \(2, 27, 28\), \(2,\)"),
+        (plot.inputs, ([None], [None, None], ["a", "b"]), "found 1, 2 and 2"),
+        (plot.inputs, ([None] * 3, [None] * 3, ["a"] * 3), "1 to 2 digits to draw, found 3"),
+        (plot.strip, (IMAGES[0], [7]), r"\(n, height, width\).*found shapes \(28, 28\), \(1,\)"),
         (plot.mistakes, (IMAGES, LABELS, PREDICTIONS, np.ones((3, 10))), r"\(3, 10\)"),
         (plot.strip, (IMAGES[:0], []), "1 to 2 digits to draw, found 0"),
         (plot.strip, (IMAGES[:3], LABELS[:3]), "1 to 2 digits to draw, found 3"),
@@ -192,7 +254,7 @@ def test_wrong_settings_get_one_line_before_anything_is_done(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")  # no latex
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    result = python("-m", "mlp_mx.glyphs", "a.png", "--data-dir", "data", **environment)
+    result = python("-m", "mlp_mx.train", "--plot", "a.png", "--data-dir", "data", **environment)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("error: ") and result.stderr.endswith(f"{complaint}\n")
     assert result.stderr.count("\n") == 1 and os.listdir(tmp_path) == ["matplotlibrc"]

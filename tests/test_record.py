@@ -1,69 +1,84 @@
-"""The record of a run: its log, and its model where it cannot be saved."""
+"""The record of a run: its model, its log and its curves, and what cannot be written."""
 
-import tempfile
+import os
+import resource
+import warnings
 
 import pytest
 
 from mlp_mx import Error, InputError, checkpoint, model
 from mlp_mx.train import record
 
-SETTINGS = {"dataset": "glyphs", "seed": 0}
+SETTINGS = {"dataset": "glyphs", "seed": 0, "epochs": 3}
+EPOCHS = [{"epoch": epoch, "loss": 1 / (epoch + 1), "train_accuracy": 0.5, "test_accuracy": 0.25}
+          for epoch in range(3)]
 
 
-def epochs(count):
-    return [{"epoch": epoch, "loss": 1 / (epoch + 1), "train_accuracy": 0.5, "test_accuracy": 0.25}
-            for epoch in range(count)]
+def recorder(history=(), **paths):
+    params = model.init_params(num_inputs=4, num_hidden=3, num_outputs=2, seed=0)
+    return record.Recorder(params, SETTINGS, history, **paths)
 
 
-def recorder(save=None):
-    recorder = record.Recorder(save)
-    recorder.begin(model.init_params(num_inputs=4, num_hidden=3, num_outputs=2, seed=0), SETTINGS)
-    return recorder
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder that tests remove, as a stick that is pulled out; temporary files are elsewhere."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "folder").mkdir()
-    return tmp_path / "folder"
-
-
-def test_a_model_that_cannot_be_saved_goes_elsewhere_and_back(folder):
-    run = recorder(folder / "model.npz")
-    folder.rmdir()
-    for epoch in epochs(2):
-        with pytest.warns(UserWarning, match="No such file or directory; the model is saved as "):
-            run.epoch(epoch)
-        assert checkpoint.load(run.saved)[1]["epoch"] == epoch["epoch"]
-    with pytest.raises(Error, match="No such file or directory; the model is saved as ") as error:
-        run.finish()
-    assert error.value.exit_code == 1 and str(run.saved) in str(error.value)
-    folder.mkdir()
-    run.epoch(epochs(3)[-1])
+def test_each_epoch_is_saved_and_logged_and_the_last_draws_curves(tmp_path):
+    paths = {name: tmp_path / file for name, file in
+             [("save", "model.npz"), ("log", "log"), ("plot", "curves.svg")]}
+    run = recorder(**paths)
+    assert not any(path.exists() for path in paths.values())
+    for number, epoch in enumerate(EPOCHS, 1):
+        run.write(epoch)
+        params, metadata = checkpoint.load(paths["save"])
+        assert metadata["history"] == EPOCHS[:number] and metadata["epoch"] == number - 1
+        assert record.read(paths["log"]) == [{**SETTINGS, **one} for one in EPOCHS[:number]]
+        assert paths["plot"].exists() == (number == 3)
     run.finish()
-    assert run.saved == folder / "model.npz"
-    assert checkpoint.load(run.saved)[1]["epoch"] == 2
 
 
-def test_a_model_that_cannot_be_saved_anywhere_is_said_to_be_lost(folder, monkeypatch):
-    run = recorder(folder / "model.npz")
-    folder.rmdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    with pytest.warns(UserWarning, match="the model is not saved"):
-        run.epoch(epochs(1)[0])
-    assert run.saved is None
-    with pytest.raises(Error, match="the model is not saved"):
+def test_a_model_that_cannot_be_saved_is_one_warning_and_an_error_at_the_end(tmp_path):
+    path = tmp_path / "folder" / "model.npz"
+    path.parent.mkdir()
+    run = recorder(save=path)
+    run.write(EPOCHS[0])
+    os.rename(path.parent, tmp_path / "away")  # as a stick that is pulled out
+    with pytest.warns(UserWarning, match="model.npz cannot be written: No such file") as warned:
+        run.write(EPOCHS[1])
+        run.write(EPOCHS[2])
+    assert len(warned) == 1 and run.model.epoch == 0
+    assert checkpoint.load(tmp_path / "away" / "model.npz")[1]["history"] == EPOCHS[:1]
+    with pytest.raises(Error, match="model.npz cannot be written: No such file") as error:
         run.finish()
+    assert error.value.exit_code == 1
 
 
-def test_a_log_on_a_full_disk_is_a_warning_and_an_error_at_the_end():
-    run = recorder()
-    run._log_path = "/dev/full"  # which is refused at the start
-    with pytest.warns(UserWarning, match="/dev/full cannot be written: No space left"):
-        run.epoch(epochs(1)[0])
-    with pytest.raises(Error, match="No space left"):
+def test_a_disk_that_is_full_for_an_epoch_costs_nothing(tmp_path):
+    log, save = tmp_path / "log", tmp_path / "model.npz"
+    run = recorder(log=log, save=save)
+    run.write(EPOCHS[0])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size + 10, limits[1]))
+        with pytest.warns(UserWarning) as warned:
+            run.write(EPOCHS[1])
+        assert checkpoint.load(save)[1]["history"] == EPOCHS[:1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(str(one.message) for one in warned) == [
+        f"{path} cannot be written: File too large" for path in (log, save)]
+    with pytest.raises(Error, match="File too large; .*File too large"):
         run.finish()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.write(EPOCHS[2])
+        run.finish()
+    assert [one["epoch"] for one in record.read(log)] == [0, 1, 2]
+    assert checkpoint.load(save)[1]["history"] == EPOCHS
+
+
+def test_a_resumed_run_is_saved_again_and_its_epochs_are_not_logged_again(tmp_path):
+    run = recorder(EPOCHS, save=tmp_path / "model.npz", log=tmp_path / "log",
+                   plot=tmp_path / "curves.png")
+    run.finish()
+    assert checkpoint.load(tmp_path / "model.npz")[1]["history"] == EPOCHS
+    assert (tmp_path / "curves.png").exists() and not (tmp_path / "log").exists()
 
 
 def test_a_line_that_was_cut_is_skipped_and_the_next_one_is_whole(tmp_path):
@@ -84,5 +99,5 @@ def test_another_file_is_no_log_and_stays_as_it_is(tmp_path, content):
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
     with pytest.raises(InputError, match="is not a log of this package"):
-        record.Recorder(log=path)
+        record.check(log=path)
     assert path.read_bytes() == content

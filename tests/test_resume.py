@@ -3,10 +3,12 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 
-from mlp_mx import checkpoint
+from mlp_mx import checkpoint, data
 from mlp_mx._support import signals
+from mlp_mx.evaluate import __main__ as evaluate_command
 from mlp_mx.train import __main__ as train_command
 from mlp_mx.train import record
 
@@ -33,9 +35,8 @@ def path(tmp_path, run):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".params"])
-def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, run, suffix):
-    whole, half = tmp_path / "whole.npz", tmp_path / f"half{suffix}"
+def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, run):
+    whole, half = tmp_path / "whole.npz", tmp_path / "half.npz"
     plot, log = tmp_path / "curves.png", tmp_path / "log"
     options = ["--dataset", "glyphs", "--learning-rate", 0.005, "--batch-size", 32,
                "--num-hidden", 24, "--seed", 5, "--weight-scale", 0.05]
@@ -73,12 +74,14 @@ def test_resume_refuses_other_settings_and_crafted_records_in_one_line(path, run
     first, *others = saved["history"]
     for key, value in [
         ("history", None), ("seed", -1), ("learning_rate", "fast"), ("batch_size", 0.5),
-        ("num_hidden", 7), ("dataset", "cifar"), ("dataset", "auto"),
+        ("num_hidden", 7), ("num_hidden", True), ("epochs", 10**4000), ("epochs", 0),
+        ("dataset", 7), ("dataset", ""), ("weight_scale", float("inf")),
     ]:
         checkpoint.save(path, params, **{**saved, key: value})
         assert_refused("use another model")
     for change in [
-        {"epoch": 1}, {"epoch": 0.0}, {"loss": float("nan")}, {"test_accuracy": True}, {"extra": 1},
+        {"epoch": 1}, {"epoch": 0.0}, {"loss": float("nan")}, {"loss": 10**4000},
+        {"test_accuracy": True}, {"extra": 1},
     ]:
         history = [{**first, **change}, *others]
         checkpoint.save(path, params, **{**saved, "history": history})
@@ -94,13 +97,78 @@ def test_resume_of_a_whole_run_comes_to_the_same_end(path, tmp_path, run):
 
 
 def test_a_run_stopped_before_its_first_batch_leaves_an_older_model(path, run, monkeypatch):
-    def stop(*arguments):
+    def stop(*arguments, recorder=record.Recorder):
         with signals.deferred():
             os.kill(os.getpid(), signal.SIGTERM)
+        return recorder(*arguments)
 
     content = path.read_bytes()
-    monkeypatch.setattr(train_command.Recorder, "begin", stop)
+    monkeypatch.setattr(record, "Recorder", stop)
     printed, errors = run("--dataset", "glyphs", "--save", path, code=143)
     assert printed[0] == f"{path} will be replaced after the first epoch"
-    assert errors == "terminated; epoch 0 is lost; no model is saved\n"
+    assert errors == "terminated; stopped in epoch 0, which was discarded; no model is saved\n"
     assert path.read_bytes() == content
+
+
+@pytest.fixture
+def folders(monkeypatch):
+    """Two folders of a user's data with classes of their own: letters and vowels."""
+    names = {"letters": "ABCDEFGHIJKLM", "vowels": "AEIOU", "MNIST": "AB"}
+
+    def load(dataset, data_dir, batch_size=64, seed=0, **options):
+        assert dataset == "idx"
+        classes, random = names[data_dir], np.random.RandomState(0)
+        label = np.arange(130) % len(classes)
+        images = random.randint(0, 255, (130, 28, 28)).astype("uint8")
+        return [data.ArrayLoader(images, label, batch_size, seed, data_dir, classes)] * 2
+
+    monkeypatch.setattr(data, "DATASETS", ("auto", "mnist", "glyphs", "idx"))
+    monkeypatch.setattr(data, "load", load)
+
+
+def test_a_run_on_a_users_own_data_is_resumed_and_evaluated_on_them(folders, tmp_path, run, capsys):
+    path = tmp_path / "letters.npz"
+    options = ["--data-dir", "letters", "--num-hidden", 16]
+    printed, _ = run("--dataset", "idx", "--epochs", 2, "--save", path, *options)
+    assert printed[0] == "letters: 130 training and 130 test examples, on cpu(0)"
+    assert printed[-2].startswith("letters test accuracy after epoch 1: 0.")
+    params, saved = checkpoint.load(path)
+    assert params[-1].shape == (13,)
+    assert (saved["dataset"], saved["classes"]) == ("letters", [*"ABCDEFGHIJKLM"])
+    run("--resume", path, "--dataset", "idx", "--epochs", 3, "--data-dir", "letters")
+    assert checkpoint.load(path)[1]["epoch"] == 2
+    assert evaluate_command.main([str(path), "--data-dir", "letters"]) == 0
+    assert "test accuracy:     0." in capsys.readouterr().out
+
+    def assert_refused(complaint, *options):
+        assert run("--resume", path, *options, code=2)[1].startswith(f"error: {complaint}")
+
+    assert_refused("the model was trained on letters; name that folder with --data-dir")
+    assert_refused("the model was trained on letters, but vowels has vowels; name the folder of "
+                   "letters with --data-dir", "--data-dir", "vowels")
+    assert_refused(f"--dataset is glyphs, but {path} was trained with letters",
+                   "--dataset", "glyphs")
+    assert evaluate_command.main([str(path), "--data-dir", "vowels", "--dataset", "idx"]) == 2
+    assert f"{path}: expected a network with 5 outputs for vowels, found 13" in (
+        capsys.readouterr().err)
+    checkpoint.save(path, params, **{**saved, "dataset": "vowels"})
+    assert_refused(f"--resume {path}: expected a network with 5 outputs for vowels, found 13",
+                   "--data-dir", "vowels")
+
+
+def test_a_users_data_are_not_taken_for_mnist(folders, tmp_path, run):
+    path = tmp_path / "model.npz"
+    _, errors = run("--dataset", "idx", "--data-dir", "MNIST", "--save", path, code=2)
+    assert errors == ("error: MNIST: the folder has the name of another data set; rename it, or "
+                      "leave out --dataset idx\n")
+    assert not path.exists()
+
+
+def test_a_resumed_run_that_diverges_keeps_the_last_whole_epoch(path, run):
+    params, saved = checkpoint.load(path)
+    checkpoint.save(path, params, **{**saved, "learning_rate": 1e6})
+    _, errors = run("--resume", path, "--epochs", 5, code=1)
+    assert errors.startswith("error: the loss is not finite in epoch 2, batch ")
+    kept, after = checkpoint.load(path)
+    assert after["history"] == saved["history"]
+    assert all((a == b).asnumpy().all() for a, b in zip(params, kept))

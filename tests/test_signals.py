@@ -93,13 +93,6 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(signum):
         signal.signal(signum, previous)
 
 
-def test_a_signal_in_an_exec_gets_its_own_exit_code(python):
-    """Python itself would end with SIGINT after a KeyboardInterrupt in one."""
-    result = python("-c", "import os, sys; from mlp_mx._support import cli\n"
-                    "sys.exit(cli.command(lambda argv: exec('os.kill(os.getpid(), 15)'))())")
-    assert (result.returncode, result.stderr) == (143, "terminated\n")
-
-
 def test_outside_commands_python_handles_ctrl_c():
     with pytest.raises(KeyboardInterrupt):
         for _ in steps(range(3)):

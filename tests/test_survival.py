@@ -44,24 +44,31 @@ def result(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """What an uninterrupted run prints, its result, and how long it takes."""
+    """What an uninterrupted run prints, its result, and how long an epoch takes."""
     folder = tmp_path_factory.mktemp("whole")
+    process = start(folder)
+    process.stdout.readline()
     begin = time.monotonic()
-    printed = end(start(folder))
+    printed = end(process)
     seconds = time.monotonic() - begin
     assert len(printed) == EPOCHS
-    return printed, result(folder), seconds
+    return printed, result(folder), seconds / EPOCHS
 
 
 @pytest.mark.parametrize("kill", range(KILLS))
 def test_a_killed_run_goes_on_to_the_same_end(tmp_path, whole, kill):
     printed, expected, seconds = whole
-    process = start(tmp_path)
-    time.sleep(random.Random(kill).uniform(0, seconds))
+    chance = random.Random(kill)
+    process = start(tmp_path, epochs=10**6)
+    for _ in range(chance.randint(0, EPOCHS // 2)):
+        process.stdout.readline()
+    time.sleep(chance.uniform(0, 5 * seconds))
     process.kill()
     process.communicate()
-    if process.returncode:  # it did not come to its own end before
-        assert set(end(start(tmp_path))) <= set(printed)
+    assert process.returncode == -signal.SIGKILL  # it did not come to its own end before
+    others = {path.name for path in tmp_path.iterdir()} - {"model.npz", "log"}
+    assert all(name.startswith(".mlp_mx-") for name in others)
+    assert set(end(start(tmp_path))) <= set(printed)
     assert result(tmp_path) == expected
 
 
@@ -84,6 +91,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, whole, signum, word, st
     model = tmp_path / "model.npz"
     last = checkpoint.load(model)[1]["epoch"]
     assert (process.returncode, errors) == (128 + signum, (
-        f"{word}; epoch {last + 1} is lost; the model after epoch {last} is saved as {model}\n"))
+        f"{word}; stopped in epoch {last + 1}, which was discarded; the model after epoch {last} "
+        f"is saved as {model}\n"))
     assert end(start(tmp_path)) == printed[last + 1:]
     assert result(tmp_path) == expected

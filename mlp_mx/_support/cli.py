@@ -2,17 +2,22 @@
 
 import argparse
 import contextlib
+import difflib
+import errno
 import functools
 import math
 import os
+import signal
 import sys
 import warnings
 
 from . import signals
-from .. import Error, InputError
+from .files import absolute
+from .. import Error, InputError, __version__
 
 __all__ = [
-    "ArgumentParser", "check_different", "command", "complain", "integer", "number", "path",
+    "ArgumentParser", "check_different", "command", "complain", "integer", "nearest", "number",
+    "path", "printable",
 ]
 
 
@@ -25,22 +30,44 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
+# Of writing; the package's own files are named where they are written.
+_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 RawHelp = argparse.RawDescriptionHelpFormatter
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser` with one-line errors, and without abbreviated options."""
+    """`argparse.ArgumentParser` with ``--version``, one-line errors, and no abbreviations."""
 
     def __init__(self, formatter_class=_HelpFormatter, **kwargs):
         super().__init__(allow_abbrev=False, formatter_class=formatter_class, **kwargs)
+        self.add_argument("--version", action="version", version=f"mlp_mx {__version__}",
+                          help="print the version and exit")
 
     def error(self, message):
-        complain(f"error: {_one_line(message)} (--help lists the options)")
+        unknown = message.partition("unrecognized arguments: ")[2]
+        hint = nearest(unknown.split("=")[0].split(" ")[0], self._option_string_actions)
+        complain(f"error: {message} ({hint}--help lists the options)")
         self.exit(2)
 
 
-def _one_line(message):
-    return " ".join(str(message).splitlines())
+def nearest(word, names):
+    """A question whether the most similar of some names was meant, or "" if none is similar.
+
+    A name whose words begin with the letters of `word` is the most similar: --learning-rate to
+    --lr.
+    """
+    letters = word.strip("-")
+    similar = [name for name in names
+               if letters and letters == "".join(part[:1] for part in name.split("-"))]
+    similar += difflib.get_close_matches(word, names, 1)
+    return f"did you mean {similar[0]}? " if similar else ""
+
+
+def printable(text):
+    """The text in one line, with escapes for characters that would control a terminal."""
+    return "".join(character if character.isprintable() else
+                   character.encode("unicode_escape", "surrogatepass").decode()
+                   for character in " ".join(str(text).splitlines()))
 
 
 def number(minimum, maximum, convert=float):
@@ -70,11 +97,9 @@ def path(text):
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"expected the name of a file or folder, found {text!r}")
     try:
-        os.path.abspath(text)
-    except FileNotFoundError:
-        raise argparse.ArgumentTypeError(
-            f"{text}: the current folder has been deleted; change to another one"
-        ) from None
+        absolute(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(error) from None
     return text
 
 
@@ -90,11 +115,11 @@ def check_different(args, *options):
 
 
 def complain(message):
-    """Print a line to standard error, if there is one that takes it."""
+    """Print a line to standard error; ignore a full or closed stream."""
     try:
         if sys.stderr:
-            print(message, file=sys.stderr, flush=True)
-    except OSError:  # it is on a full disk
+            print(printable(message), file=sys.stderr, flush=True)
+    except OSError:
         _silence(sys.stderr)
 
 
@@ -103,7 +128,7 @@ def _show_warning(message, *args, **kwargs):
 
 
 def _silence(stream):
-    """Let a stream go nowhere, so that it does not fail again at exit."""
+    """Redirect a stream to nowhere: Python writes once more at exit, and would fail again."""
     with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or not a file at all
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
@@ -114,7 +139,8 @@ def command(main):
 
     The code is 0 for success, 2 for bad input, 1 for what fails later, and, as in shells, 128 plus
     the number of the signal that ended the command: 130 for Ctrl-C, 143 for SIGTERM, 129 for
-    SIGHUP. A `main` that has reported a failure itself returns the code.
+    SIGHUP, and 141, without a line, if the program that reads the output has ended. A `main` that
+    has reported a failure itself returns the code.
     """
 
     @functools.wraps(main)
@@ -132,7 +158,6 @@ def command(main):
             message, code = _report(error)
         if message:
             complain(message)
-        exec("")  # or Python ends with SIGINT, if an exec of an import's was interrupted before
         return code
 
     return run
@@ -150,16 +175,17 @@ def _printed_warnings():
 def _report(error):
     """The line to print and the exit code for an error; one that nobody expected is raised."""
     if isinstance(error, Error):
-        return f"error: {_one_line(error)}", error.exit_code
+        return f"error: {error}", error.exit_code
     if isinstance(error, signals.Stopped):
         return "; ".join(filter(None, [signals.MEANINGS[error.signum], *error.args])), \
             128 + error.signum
-    if isinstance(error, OSError):  # without a file name, standard output is full, or not read
+    if isinstance(error, MemoryError):
+        return "error: not enough memory", 1
+    if isinstance(error, OSError) and error.filename is None and error.errno in _OUTPUT_ERRORS:
         _silence(sys.stdout)
-        reason = f"{error.filename or 'standard output'}: {error.strerror or error}"
-        is_read = not isinstance(error, BrokenPipeError)  # else the reader stopped, as `head` does
-        return f"error: {_one_line(reason)}" if is_read else None, 1
-    if isinstance(error, MemoryError) or (
-            type(error).__name__ == "MXNetError" and "memory" in str(error).lower()):
-        return "error: not enough memory on the device", 1
+        if error.errno == errno.EPIPE:
+            return None, 128 + signal.SIGPIPE
+        return f"error: standard output: {error.strerror}", 1
+    if isinstance(error, OSError):
+        return f"error: {error.filename or type(error).__name__}: {error.strerror or error}", 1
     raise error

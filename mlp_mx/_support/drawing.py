@@ -1,11 +1,12 @@
-"""The import of Matplotlib, whose settings in the environment may be wrong."""
+"""Matplotlib, whose settings, in files and in the environment, may be wrong."""
 
 import os
 import shutil
+import warnings
 
 from .. import InputError
 
-__all__ = ["import_matplotlib"]
+__all__ = ["check_drawing", "import_matplotlib"]
 
 
 def import_matplotlib():
@@ -20,3 +21,17 @@ def import_matplotlib():
         raise InputError(f"{matplotlib.matplotlib_fname()} sets text.usetex, but latex is not "
                          "installed; install it, or remove that setting")
     return matplotlib
+
+
+def check_drawing(draw):
+    """Raise an `InputError` if `draw`, a function that draws a figure to memory, fails."""
+    matplotlib = import_matplotlib()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come again with the figure itself
+            draw()
+    except Exception as error:  # each setting that is wrong can raise another
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"Matplotlib cannot draw with the settings in {matplotlib.matplotlib_fname()} and the "
+            f"environment: {reason}; correct them") from error

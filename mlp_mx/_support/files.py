@@ -8,7 +8,10 @@ import tempfile
 
 from .. import Error, InputError
 
-__all__ = ["WriteError", "check_suffix", "check_writable", "open_regular", "whole_file"]
+__all__ = [
+    "WriteError", "absolute", "append_line", "check_suffix", "check_writable", "open_regular",
+    "whole_file",
+]
 
 
 class WriteError(Error):
@@ -20,24 +23,25 @@ def whole_file(path):
     """Open a binary file that replaces `path` only once it is complete on the disk.
 
     If writing ends early, by an error or by a kill, `path` keeps its previous content. Links are
-    followed, and the permissions of an existing file are kept. Every failure is a `WriteError`.
+    followed. An existing file's permissions are kept, and its owner where the system allows that.
+    Every failure is a `WriteError`.
     """
-    try:
-        with _replacement(os.path.realpath(path)) as file:
-            yield file
-    except OSError as error:
-        raise WriteError(_unwritable(path, error)) from error
+    with _one_error(path, WriteError), _replacement(os.path.realpath(path)) as file:
+        yield file
 
 
 @contextlib.contextmanager
 def _replacement(path):
-    mode = _mode(path)
+    status, mode = _status_and_mode(path)
     handle, temporary = tempfile.mkstemp(prefix=".mlp_mx-", dir=os.path.dirname(path))
     try:
         with open(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if status:
+            _give(temporary, status.st_uid, -1)
+            _give(temporary, -1, status.st_gid)
         os.chmod(temporary, mode)  # mkstemp's files are readable by their owner alone
         os.replace(temporary, path)
     except BaseException:
@@ -46,35 +50,63 @@ def _replacement(path):
         raise
 
 
+def _give(path, user, group):
+    with contextlib.suppress(OSError):  # only root may give files to others
+        os.chown(path, user, group)
+
+
+def append_line(path, line):
+    """Add a line of bytes to a file; a `WriteError` if less than all of it could be written.
+
+    A previous line that was cut is ended first.
+    """
+    # Buffered: what a full disk does not take of the line is an error, not a smaller count.
+    with _one_error(path, WriteError), open(path, "ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read() == b"\n" else b"\n" + line
+        file.write(line + b"\n")
+
+
 def check_writable(path, *suffixes):
     """Raise an `InputError` if `path` has another suffix or cannot be written; change nothing."""
     if suffixes:
         check_suffix(path, *suffixes)
-    try:
+    with _one_error(path, InputError):
         real = os.path.realpath(path)
-        _mode(real)
+        _status_and_mode(real)
         with tempfile.TemporaryFile(dir=os.path.dirname(real)):
             pass
-    except OSError as error:
-        raise InputError(_unwritable(path, error)) from error
 
 
-def _unwritable(path, error):
-    return f"{path} cannot be written: {error.strerror or error}"
-
-
-def _mode(path):
-    """The permissions of the file at `path`, or those of a new one."""
+@contextlib.contextmanager
+def _one_error(path, kind):
+    """Turn what writing to `path` may raise into one error that names it."""
     try:
-        mode = os.stat(path).st_mode
+        _check_name(path)
+        yield
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or os.strerror(errno.ENOMEM)
+        raise kind(f"{path} cannot be written: {reason}") from error
+
+
+def _status_and_mode(path):
+    """What `os.stat` says of the file at `path`, if there is one, and the permissions to give."""
+    try:
+        status = os.stat(path)
     except FileNotFoundError:
         umask = os.umask(0)
         os.umask(umask)
-        return 0o666 & ~umask
-    _check_regular(path, mode)
+        return None, 0o666 & ~umask
+    _check_regular(path, status.st_mode)
     if not os.access(path, os.W_OK):  # its folder's permission would be enough to replace it
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-    return stat.S_IMODE(mode)
+    return status, stat.S_IMODE(status.st_mode)
+
+
+def _check_name(path):
+    if "\0" in os.fspath(path):
+        raise OSError(errno.EINVAL, "a file name cannot contain null characters", path)
 
 
 def _check_regular(path, mode):
@@ -84,15 +116,33 @@ def _check_regular(path, mode):
         raise OSError(errno.EINVAL, "Not a regular file", path)
 
 
+@contextlib.contextmanager
 def open_regular(path):
-    """Open a file for reading; a pipe or a device, which might never end, is an `OSError`."""
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    """Open a file to read bytes from.
+
+    What cannot be read is an `OSError` with the file's name: a pipe or a device, which might never
+    end, a file larger than the memory, and a name that no file can have.
+    """
+    _check_name(path)
     try:
-        _check_regular(path, os.fstat(file.fileno()).st_mode)
-    except OSError:
-        file.close()
-        raise
-    return file
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            _check_regular(path, os.fstat(file.fileno()).st_mode)
+            yield file
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), os.fspath(path)) from error
+
+
+def _open_without_waiting(path, flags):
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def absolute(path):
+    """The absolute path; an `InputError` if it is relative to a folder that has been deleted."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: the current folder has been deleted; change to another one") from error
 
 
 def check_suffix(path, *allowed):

@@ -1,16 +1,26 @@
 """The chapter's data in gluon DataLoaders: MNIST, or digits drawn from fonts."""
 
-import numbers
 import warnings
 
 from .. import InputError
-from .._support.progress import steps
 from ..runtime.lazy import gluon, mx, nd
 from . import mnist
 
-__all__ = ["DATASETS", "load", "transform"]
+__all__ = ["ArrayLoader", "DATASETS", "load", "transform"]
 
 DATASETS = ("auto", "mnist", "glyphs")
+
+
+def __getattr__(name):
+    if name != "ArrayLoader":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .loader import ArrayLoader  # here, because it is a subclass of MXNet's
+
+    return ArrayLoader
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
 
 
 def transform(data, label):
@@ -64,27 +74,15 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     """
     if dataset not in DATASETS:
         raise InputError(f"expected the data set auto, mnist or glyphs, found {dataset!r}")
-    if not isinstance(batch_size, numbers.Integral) or batch_size < 1:
-        raise InputError(f"expected a batch size of 1 or more, found {batch_size!r}")
-    from .loader import ArrayLoader  # a subclass of MXNet's, so it loads MXNet
+    from .loader import ArrayLoader, check_batches  # here, because they load MXNet
 
+    check_batches(batch_size, seed)
     ctx = ctx or mx.cpu()
     name, halves = _read(dataset, data_dir, progress)
     # One after the other, so that only one is in memory as both uint8 and float32.
-    train_data = ArrayLoader(name, *_transformed(*next(halves), ctx), batch_size, seed)
-    test_data = ArrayLoader(name, *_transformed(*next(halves), ctx), batch_size)
+    train_data = ArrayLoader(*next(halves), batch_size, seed, name, ctx=ctx)
+    test_data = ArrayLoader(*next(halves), batch_size, None, name, ctx=ctx)
     return train_data, test_data
-
-
-def _transformed(images, labels, ctx, chunk=200):
-    """`transform` in chunks, because the temporary float32 arrays are large."""
-    data = nd.empty(images.shape, ctx)
-    label = nd.empty(labels.shape, ctx)
-    for start in steps(range(0, len(labels), chunk), show=False):
-        part = slice(start, start + chunk)
-        data[part], label[part] = transform(images[part], labels[part])
-    data.wait_to_read()  # so that the images can be freed
-    return data, label
 
 
 def _read(dataset, data_dir, progress):

@@ -9,7 +9,7 @@ import time
 import zlib
 
 from .. import Error, InputError
-from .._support.files import open_regular
+from .._support.files import absolute, open_regular
 from .._support.progress import bar
 
 __all__ = ["DownloadError", "FILES", "MIRRORS", "fetch", "folder", "mirrors", "status"]
@@ -47,10 +47,18 @@ def folder(data_dir=None):
     Returns
     -------
     pathlib.Path
+
+    Raises
+    ------
+    InputError
+        If there is no home folder for ``~``, or if the path is relative to a deleted folder.
     """
     home = os.environ.get("MXNET_HOME") or "~/.mxnet"
     path = data_dir or os.environ.get("MLP_MX_DATA") or os.path.join(home, "datasets", "mnist")
-    return pathlib.Path(os.path.abspath(os.path.expanduser(path)))
+    expanded = os.path.expanduser(path)
+    if str(expanded).startswith("~"):
+        raise InputError(f"{path}: no home folder found; set HOME, or {CURE}")
+    return pathlib.Path(absolute(expanded))
 
 
 def status(path):

@@ -1,4 +1,4 @@
-"""Export the chapter's network as an ONNX model, and ``python -m mlp_mx.export``."""
+"""Export a network as an ONNX model, and ``python -m mlp_mx.export``."""
 
 import json
 
@@ -8,19 +8,18 @@ __all__ = ["to_onnx"]
 
 # Of ONNX 1.6 (2019): programs refuse files with newer versions than they know.
 OPSET, IR_VERSION = 11, 6
-NAMES = ("W1", "b1", "W2", "b2", "W3", "b3")
 
 
 def to_onnx(params, metadata=None, softmax=False):
-    """Build the ONNX model that computes `mlp_mx.model.net`, for batches of any size.
+    """Build the ONNX model that computes `mlp_mx.predict.relu_net`, for batches of any size.
 
     Its input, ``images``, is float32 of shape (batch, 28, 28, 1), or (batch, num_inputs) if the
-    network has other than 784 inputs. Its output is ``logits`` or ``probabilities``.
+    network does not have 784 inputs. Its output is ``logits`` or ``probabilities``.
 
     Parameters
     ----------
     params : list of NDArray
-        ``[W1, b1, W2, b2, W3, b3]``, of any sizes.
+        ``[W1, b1, W2, b2, …]``, of any number of layers and any sizes.
     metadata : dict, optional
         Written to the model's metadata; values that are not strings become JSON.
     softmax : bool, default False
@@ -34,42 +33,48 @@ def to_onnx(params, metadata=None, softmax=False):
     Raises
     ------
     InputError
-        If the network does not have two hidden layers.
+        If these are not weights and biases of layers that fit together.
     Error
         If the ``onnx`` package cannot be imported.
     """
-    if len(params) != len(NAMES):
-        raise InputError("only the chapter's network can be exported: expected two hidden layers, "
-                         f"found {len(params) // 2 - 1}")
+    from .. import checkpoint  # here, because --help does not need NumPy
+
+    problem = checkpoint.problem_of(params)
+    if problem:
+        raise InputError(f"expected parameters [W1, b1, W2, b2, …] of layers: {problem}")
     try:
         from onnx import checker, helper, numpy_helper, parser
     except ImportError as error:
         raise Error(f"ONNX cannot be imported ({error}); in the project's folder, run: "
                     "pip install '.[onnx]'") from error
-    num_inputs, num_outputs = params[0].shape[0], params[-1].shape[0]
-    shape = "28,28,1" if num_inputs == 28 * 28 else num_inputs
+    sizes = [params[0].shape[0], *(bias.size for bias in params[1::2])]
+    shape = "28,28,1" if sizes[0] == 28 * 28 else sizes[0]
     model = parser.parse_model(f"""
         <ir_version: {IR_VERSION}, opset_import: ["": {OPSET}], producer_name: "mlp_mx",
          producer_version: "{__version__}">
         mlp_mx (float[batch,{shape}] images)
-            => (float[batch,{num_outputs}] {"probabilities" if softmax else "logits"})
+            => (float[batch,{sizes[-1]}] {"probabilities" if softmax else "logits"})
         {{
-            X = Flatten(images)
-            z1 = Gemm(X, W1, b1)
-            h1 = Relu(z1)
-            z2 = Gemm(h1, W2, b2)
-            h2 = Relu(z2)
-            logits = Gemm(h2, W3, b3)
+            {_layers(len(sizes) - 1)}
             {"probabilities = Softmax(logits)" if softmax else ""}
         }}""")
     model.graph.input[0].doc_string = "pixels, white on black, from 0 to 1"
-    for name, param in zip(NAMES, params):
+    for name, param in zip(checkpoint.names(len(params)), params):
         model.graph.initializer.append(numpy_helper.from_array(param.asnumpy(), name))
     metadata = {_text(name): _text(value) for name, value in (metadata or {}).items()}
-    model.doc_string = _title(metadata)
+    model.doc_string = _title(sizes, metadata)
     helper.set_model_props(model, metadata)
     checker.check_model(model, full_check=True)
     return model
+
+
+def _layers(count):
+    """The operations from ``images`` to ``logits``: so many layers, with ReLU between them."""
+    lines = ["h0 = Flatten(images)"]
+    for number in range(1, count):
+        lines += [f"z{number} = Gemm(h{number - 1}, W{number}, b{number})",
+                  f"h{number} = Relu(z{number})"]
+    return "\n".join([*lines, f"logits = Gemm(h{count - 1}, W{count}, b{count})"])
 
 
 def _text(value):
@@ -77,8 +82,8 @@ def _text(value):
     return text.encode(errors="replace").decode()  # JSON may hold half a character, ONNX may not
 
 
-def _title(metadata):
-    title = "multilayer perceptron with two hidden layers"
+def _title(sizes, metadata):
+    title = f"multilayer perceptron {'-'.join(map(str, sizes))}"
     if "dataset" in metadata:
         title += f", trained on {metadata['dataset']}"
     if "test_accuracy" in metadata:

@@ -1,4 +1,4 @@
-"""``python -m mlp_mx.export``: write a saved network as an ONNX file."""
+"""``python -m mlp_mx.export``: write a saved model as an ONNX file."""
 
 import sys
 
@@ -9,10 +9,12 @@ from .._support.files import check_writable, whole_file
 
 def _parser():
     parser = cli.ArgumentParser(
-        prog="python -m mlp_mx.export", description="Write a saved network as an ONNX file.",
+        prog="python -m mlp_mx.export",
+        description="Write a saved model as an ONNX file. The network may have any number of "
+        "layers, with ReLU between them.",
     )
     add = parser.add_argument
-    add("model", type=cli.path, metavar="MODEL", help="saved network, .npz or .params")
+    add("model", type=cli.path, metavar="MODEL", help="saved model, .npz or .params")
     add("out", type=cli.path, metavar="OUT", help="file to write, .onnx")
     add("--softmax", action="store_true", help="output probabilities instead of logits")
     return parser
@@ -20,7 +22,7 @@ def _parser():
 
 @cli.command
 def main(argv=None):
-    """Write a saved network as an ONNX file."""
+    """Write a saved model as an ONNX file."""
     args = _parser().parse_args(argv)
     cli.check_different(args, "MODEL", "OUT")
     check_writable(args.out, ".onnx")
@@ -30,7 +32,7 @@ def main(argv=None):
     model = to_onnx(params, metadata, args.softmax)
     with whole_file(args.out) as file:
         file.write(model.SerializeToString(deterministic=True))
-    print(f"{args.out}: {model.doc_string}")
+    print(cli.printable(f"{args.out}: {model.doc_string}"))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
 """``python -m mlp_mx.predict``: predictions for pictures and for test digits."""
 
 import json
+import math
 import os
 import sys
 import warnings
 
 import mlp_mx  # whose modules are imported when they are first used: --help needs few of them
 
-from . import probabilities
+from . import probabilities, read
 from .. import InputError, data
 from .._support import cli
 from .._support.progress import steps
+from ..data import recorded
 from ..runtime.lazy import nd
 
 SAMPLES, SEED = 10, 0  # the defaults, unless there are pictures
@@ -21,20 +23,20 @@ def _parser():
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx.predict",
         description="Read digits from pictures or, without any, from random test images, as at the "
-        "end of the chapter. Exit code 2: no picture could be used; 1: some could not.",
+        "end of the chapter. The network may have any number of layers, with ReLU between them. "
+        "Exit code 2: no picture could be used; 1: some could not.",
     )
     add = parser.add_argument
-    add("model", type=cli.path, metavar="MODEL", help="saved network, .npz or .params")
+    add("model", type=cli.path, metavar="MODEL", help="saved model, .npz or .params")
     add("image", type=cli.path, metavar="IMAGE", nargs="*", default=[],
-        help="picture of one digit, dark on light or light on dark; without any, random test "
-        "digits are used")
+        help="picture of one digit, dark on light or light on dark (default: random test images)")
     add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
     add("--samples", type=cli.integer(1, 10000), metavar="N",
-        help=f"number of test digits (default: {SAMPLES})")
+        help=f"number of test images (default: {SAMPLES})")
     add("--seed", type=cli.integer(0, 2**32 - 1), metavar="N",
-        help=f"seed for choosing the test digits (default: {SEED})")
+        help=f"seed for choosing the test images (default: {SEED})")
     add("--dataset", choices=data.DATASETS,
-        help="data set of the test digits (default: the one that the model was trained on)")
+        help="data set of the test images (default: the one that the model was trained on)")
     add("--data-dir", type=cli.path, metavar="DIR", help="folder for the data set")
     add("--json", action="store_true", help="print one line of JSON per digit")
     add("--plot", type=cli.path, metavar="PATH", help="file for a figure of the predictions, .png, "
@@ -46,7 +48,7 @@ def _check(args):
     """Refuse options that make no sense together, and a figure that cannot be written."""
     for option in ("samples", "seed", "dataset", "data_dir"):
         if args.image and getattr(args, option) is not None:
-            raise InputError(f"--{option.replace('_', '-')} applies to test digits only; omit "
+            raise InputError(f"--{option.replace('_', '-')} applies to test images only; omit "
                              "it, or the pictures")
     if args.plot is not None:
         cli.check_different(args, "--plot", "IMAGE")
@@ -55,83 +57,138 @@ def _check(args):
 
 
 def _load_network(path, ctx):
-    """The parameters, and the name of the data set that they were trained on, or None."""
+    """The parameters, and the metadata that say what they were trained on."""
     params, metadata = mlp_mx.checkpoint.load(path, ctx)
-    sizes = [params[0].shape[0], *(bias.size for bias in params[1::2])]
-    if (sizes[0], len(sizes), sizes[-1]) != (784, 4, 10):
-        raise InputError(f"{path}: expected the chapter's network (784 inputs, two hidden layers, "
-                         f"10 outputs), found {'-'.join(map(str, sizes))}; use a model saved by "
-                         "python -m mlp_mx.train, or mlp_mx.model.predict with net=…")
+    num_outputs, classes = params[-1].size, metadata.get("classes")
+    if num_outputs < 2:
+        raise InputError(f"{path}: expected a network with 2 or more outputs, found {num_outputs}")
+    if not (isinstance(classes, list) and len(classes) == num_outputs
+            and all(isinstance(name, str) for name in classes)):
+        classes = None
     name = metadata.get("dataset")
-    return params, name if name in ("MNIST", "glyphs") else None
+    return params, name if name and isinstance(name, str) else None, classes
 
 
-def _result(row):
+def _result(probabilities, classes):
     """The prediction for one digit, from its row of probabilities."""
-    row = row.tolist()
+    row = probabilities.tolist()
     digit, runner_up, *_ = sorted(range(len(row)), key=lambda number: -row[number])
+    names = {"class": classes[digit], "runner_up_class": classes[runner_up]} if classes else {}
     return {"digit": digit, "probability": row[digit], "runner_up": runner_up,
-            "runner_up_probability": row[runner_up], "probabilities": row}
+            "runner_up_probability": row[runner_up], "probabilities": row, **names}
 
 
-def _predict_test_digits(args, params, dataset):
+def _name(number, classes):
+    return cli.printable(classes[number]) if classes else str(number)
+
+
+def _test_data(args, params, dataset):
+    """The test data that the command line or else the model names, if the network takes them."""
+    options = {"ctx": params[0].context, "progress": True}
+    if args.dataset is None and dataset:
+        _, test_data = recorded.load_again(dataset, args.data_dir, **options)
+    else:
+        _, test_data = data.load(args.dataset or "auto", args.data_dir, **options)
+    num_values = math.prod(test_data.data.shape[1:])
+    if num_values != params[0].shape[0] or test_data.num_outputs > params[-1].size:
+        raise InputError(
+            f"{args.model}: expected {num_values} inputs and {test_data.num_outputs} or more "
+            f"outputs, for {test_data.name}, found {params[0].shape[0]} and {params[-1].size}; use "
+            "another model or data set")
+    return test_data
+
+
+def _predict_test_digits(args, params, dataset, classes):
     """Print predictions and labels of random test digits, and draw them if asked to."""
     import numpy as np
 
-    choice = args.dataset or (dataset or "auto").lower()
-    test_data = data.load(choice, args.data_dir, ctx=params[0].context, progress=True)[1]
+    test_data = _test_data(args, params, dataset)
+    classes = classes or test_data.classes
     order = np.random.RandomState(args.seed or SEED).permutation(test_data.num_examples)
     chosen = nd.array(order[:args.samples or SAMPLES], params[0].context, dtype="int32")
     X = nd.take(test_data.data, chosen)
-    labels = nd.take(test_data.label, chosen).asnumpy().astype(int)
-    results = [_result(row) for row in probabilities(X, params)]
+    labels = nd.take(test_data.label, chosen).asnumpy().astype(int).tolist()
+    results = [_result(row, classes) for row in probabilities(X, params)]
     digits = [result["digit"] for result in results]
     if args.json:
-        for index, label, result in zip(order.tolist(), labels.tolist(), results):
+        for index, label, result in zip(order.tolist(), labels, results):
             print(json.dumps({"dataset": test_data.name, "index": index, "label": label, **result}))
     else:
-        print(f"{len(labels)} of {test_data.num_examples} {test_data.name} test digits; model "
-              f"trained on: {dataset or 'unknown'}")
-        print("model predictions are:", *digits)
-        print("true labels :         ", *labels)
+        print(f"{len(labels)} of {test_data.num_examples} {cli.printable(test_data.name)} test "
+              f"images; model trained on: {cli.printable(dataset or 'unknown')}")
+        between = ", " if classes else " "
+        print("model predictions are:", between.join(_name(one, classes) for one in digits))
+        print("true labels :         ", between.join(_name(one, classes) for one in labels))
     if args.plot is not None:
-        mlp_mx.plot.save(mlp_mx.plot.strip(X.asnumpy()[..., 0], digits, labels), args.plot)
+        images = X.asnumpy().reshape(X.shape[:3])
+        names = classes and [cli.printable(name) for name in classes]
+        mlp_mx.plot.save(mlp_mx.plot.strip(images, digits, labels, names), args.plot)
 
 
-def _printable(text):
-    return text if text.isprintable() else ascii(text)
-
-
-def _predict_pictures(args, params, dataset):
+def _predict_pictures(args, params, dataset, classes):
     """Print a prediction for each picture, and draw them if asked to; return the exit code."""
+    if params[0].shape[0] != 28 * 28:
+        raise InputError(f"{args.model}: expected 784 inputs, for pictures of 28 x 28 pixels, "
+                         f"found {params[0].shape[0]}; without pictures, test images are used")
+    drawn, num_read = [], 0
+    for path in steps(args.image, show=False):
+        picture, reading, problem = _try_to_read(path, params)
+        if reading is None:
+            image, caption = None, problem
+            _print_problem(path, problem, args.json)
+        else:
+            if dataset != "MNIST" and not num_read:
+                warnings.warn(f"{args.model} was not trained on MNIST (training data set: "
+                              f"{dataset or 'unknown'}) and may misread handwriting", stacklevel=3)
+            num_read += 1
+            image = reading.image
+            result = _result(reading.probabilities, classes)
+            caption = "{} ({:.1%}), or {} ({:.1%})".format(
+                _name(result["digit"], classes), result["probability"],
+                _name(result["runner_up"], classes), result["runner_up_probability"])
+            _print_reading(path, {"dataset": dataset, **result}, args, classes)
+        if args.plot is not None:
+            name = cli.printable(os.path.basename(path))
+            drawn.append((_small(picture), image, f"{name}\n{caption}"))
+    if drawn:
+        mlp_mx.plot.save(mlp_mx.plot.inputs(*zip(*drawn)), args.plot)
+    return 0 if num_read == len(args.image) else 1 if num_read else 2
+
+
+def _small(picture):
+    """A copy of what a figure shows of a picture, or whole pictures would be kept."""
+    if picture is None:
+        return None
+    step = -(-max(picture.shape) // PICTURE_SIDE)
+    return picture[::step, ::step].copy()
+
+
+def _try_to_read(path, params):
+    """A file's picture, or None, and what is read in it, or None and why not."""
     from . import images
 
-    width = max(len(_printable(path)) for path in args.image)
-    drawn = []
-    for path in steps(args.image, show=False):
-        try:
-            picture = images.read(path)
-            digit = images.to_mnist(picture)
-        except images.ImageError as error:
-            message = f"{_printable(path)}: {str(error).removeprefix(f'{path}: ')}"
-            cli.complain(f"error: {message}")
-            if args.json:
-                print(json.dumps({"file": path, "error": message}), flush=True)
-            continue
-        if dataset != "MNIST" and not drawn:
-            warnings.warn(f"{args.model} was not trained on MNIST (training data set: "
-                          f"{dataset or 'unknown'}) and may misread handwriting", stacklevel=3)
-        result = _result(probabilities(digit[None] / 255, params)[0])
-        print(json.dumps({"file": path, "dataset": dataset, **result}) if args.json else
-              f"{_printable(path):<{width}}  {result['digit']}  {result['probability']:.4f}  "
-              f"{result['runner_up']}  {result['runner_up_probability']:.4f}", flush=True)
-        step = -(-max(picture.shape) // PICTURE_SIDE)
-        caption = f"{_printable(os.path.basename(path))}\n{result['digit']} " \
-                  f"({result['probability']:.2f})"
-        drawn.append((picture[::step, ::step].copy(), digit, caption))  # and not the whole picture
-    if drawn and args.plot is not None:
-        mlp_mx.plot.save(mlp_mx.plot.inputs(*zip(*drawn)), args.plot)
-    return 0 if len(drawn) == len(args.image) else 1 if drawn else 2
+    picture = None
+    try:
+        picture = images.read(path)
+        return picture, read(picture, params), None
+    except images.ImageError as error:
+        return picture, None, str(error).removeprefix(f"{path}: ")
+
+
+def _print_problem(path, problem, as_json):
+    cli.complain(f"error: {path}: {problem}")
+    if as_json:
+        print(json.dumps({"file": path, "error": f"{path}: {problem}"}), flush=True)
+
+
+def _print_reading(path, result, args, classes):
+    if args.json:
+        print(json.dumps({"file": path, **result}), flush=True)
+        return
+    width = max(len(cli.printable(path)) for path in args.image)
+    names = [_name(result[key], classes) for key in ("digit", "runner_up")]
+    print(f"{cli.printable(path):<{width}}  {names[0]}  {result['probability']:.4f}  "
+          f"{names[1]}  {result['runner_up_probability']:.4f}", flush=True)
 
 
 @cli.command
@@ -139,9 +196,9 @@ def main(argv=None):
     """Predict the digits in the pictures that the command line names, or test digits."""
     args = _parser().parse_intermixed_args(argv)  # options may stand between the pictures
     _check(args)
-    params, dataset = _load_network(args.model, mlp_mx.runtime.context(args.ctx))
+    network = _load_network(args.model, mlp_mx.runtime.context(args.ctx))
     predict = _predict_pictures if args.image else _predict_test_digits
-    return predict(args, params, dataset)
+    return predict(args, *network)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Each digit is scaled to fit 20 x 20 pixels, keeping its aspect ratio, and its centre of mass is
 put in the middle of 28 x 28, white on black. In a photograph, the ink is first separated from the
-paper.
+paper, by brightness or, where that differs little, by colour.
 """
 
 import warnings
@@ -25,6 +25,9 @@ FINE = 4  # samples per pixel, along each axis, for the width of the strokes
 WIDTHS = (1.6, 5.0)  # pixels of 20: thinner strokes are made thicker, thicker ones thinner
 SOLID = 6.2  # pixels of 20: no stroke of a digit is as wide
 UNEVEN = 2.2  # times the width of the strokes: no square this large fits in one
+BRIGHTNESS = np.array([0.299, 0.587, 0.114])  # of red, green and blue
+COLOURFUL = 1.5  # times the contrast of brightness: a colour is preferred to it
+PANEL = 24  # grey levels, of 255, between a figure's panel, or its frame, and the page
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
 NOISE = 8  # times the noise: a digit stands out by more
 BLANK = ("expected one digit that stands out from its background, found a blank picture; make the "
@@ -46,9 +49,9 @@ def read(path):
 
     Returns
     -------
-    ndarray of uint8, shape (height, width)
-        Grey levels, 255 is white. If the longer side exceeds 2048 pixels, square blocks are
-        averaged, to save memory.
+    ndarray of uint8, shape (height, width) or (height, width, 3)
+        Grey levels, 255 is white, or RGB. If the longer side exceeds 2048 pixels, square blocks
+        are averaged, to save memory.
 
     Raises
     ------
@@ -62,8 +65,8 @@ def read(path):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             header = file.read(12)
             with Image.open(file, formats=FORMATS) as picture:
-                picture.draft("L", (LARGE, LARGE))  # JPEG files are decoded smaller, without colour
-                return _levels(_upright(_reduce(_grey(picture), LARGE)))
+                picture.draft(None, (LARGE, LARGE))  # JPEG files are decoded smaller
+                return _levels(_upright(_reduce(_averageable(picture), LARGE)))
     except MemoryError:
         raise
     except Exception as error:  # a damaged file can make its decoder raise anything
@@ -86,13 +89,14 @@ def _problem(error, header):
     return f"damaged ({reason}); use another copy of it"
 
 
-def _grey(picture):
-    """Convert a picture to a grey mode that has averages: L, LA or F."""
+def _averageable(picture):
+    """Convert a picture to a mode that has averages: L, LA, RGB, RGBA or F."""
     if picture.mode[0] in "IF":  # more than 8 bits, which L would cut off at 255
         return picture.convert("F")
     if "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    return picture.convert("LA" if "A" in picture.getbands() else "L")
+        return picture.convert("RGBA")
+    mode = "L" if picture.mode[0] in "1L" else "RGB"
+    return picture.convert(mode + "A" * ("A" in picture.getbands()))
 
 
 def _upright(picture):
@@ -109,21 +113,24 @@ def _reduce(picture, limit):
 
 
 def _levels(picture):
-    """Grey levels from 0 to 255, transparency laid on a background."""
+    """Grey levels or RGB from 0 to 255, transparency laid on a background."""
+    if picture.mode in ("L", "RGB"):
+        return np.asarray(picture)
     values = np.nan_to_num(np.asarray(picture, np.float32))
-    if picture.mode == "LA":
-        values = _opaque(values[..., 0], values[..., 1] / 255)
-    elif picture.mode == "F":  # fractions, 8 bits or 16
+    if picture.mode == "F":  # fractions, 8 bits or 16
         top = values.max()
         values *= 255 if top <= 1 else 1 if top <= 255 else 1 / 257
+    else:
+        values = _opaque(values[..., :-1], values[..., -1:] / 255)
+        values = values[..., 0] if picture.mode == "LA" else values
     return np.rint(values.clip(0, 255)).astype(np.uint8)
 
 
-def _opaque(grey, alpha):
+def _opaque(levels, alpha):
     """Lay a picture on white or, where that would hide a light drawing on nothing, on black."""
-    is_light = (grey * alpha).sum() > 128 * alpha.sum()
+    is_light = (levels * alpha).mean() > 128 * alpha.mean()
     paper = 0 if is_light and alpha.mean() < 0.5 else 255
-    return grey * alpha + paper * (1 - alpha)
+    return levels * alpha + paper * (1 - alpha)
 
 
 def ink(image):
@@ -131,15 +138,15 @@ def ink(image):
 
     Parameters
     ----------
-    image : ndarray of uint8, shape (height, width)
+    image : ndarray of uint8, shape (height, width) or (height, width, 3)
 
     Returns
     -------
     ndarray of float32
         How much each pixel differs from the background, in grey levels: positive in ink, about 0
-        elsewhere. Large pictures are reduced.
+        elsewhere. Large pictures are reduced, and a figure is cropped to its one panel.
     """
-    image = _reduced(image, WORK)
+    image = _grey(_panel(_reduced(image, WORK)))
     coarse = _reduced(image, COARSE)
     plain = _paper(coarse)
     outside = _outside(coarse - plain)
@@ -147,9 +154,7 @@ def ink(image):
     outside = _resize(outside.astype(np.float32), image.shape) > 0
     image = np.where(outside, _resize(plain, image.shape), image)
     # Strokes are narrow, shadows are wide; ink also differs from paper by more, hence the cubes.
-    difference = np.pad(coarse - plain, max(coarse.shape) // 3)
-    narrow = difference - _around(np.mean, difference, max(coarse.shape) // 5)
-    sign = 1 if (narrow ** 3).sum() > 0 else -1
+    sign = 1 if (_narrow(coarse - plain) ** 3).sum() > 0 else -1
     background = _resize(sign * _filled(sign * coarse, sign * plain), image.shape)
     if sign < 0:  # where there is less light, dark ink differs less from the paper
         image = image * (background.max() / np.maximum(background, 1))
@@ -158,7 +163,70 @@ def ink(image):
 
 
 def _reduced(image, limit):
+    if image.ndim == 3:
+        return np.stack([_reduced(channel, limit) for channel in np.moveaxis(image, 2, 0)], axis=2)
     return np.asarray(_reduce(Image.fromarray(image).convert("F"), limit))
+
+
+def _panel(image):
+    """Crop a figure on a plain page, a plot or a screenshot, to what its one frame encloses."""
+    marks, plain = _marks(image)
+    if plain < 0.95:
+        return image
+    labels = _components(marks)
+    largest = np.argsort(-np.bincount(labels.ravel())[1:])[:8] + 1
+    boxes = [box for number in largest for box in _enclosed(image, labels == number)]
+    return _panel(boxes[0]) if len(boxes) == 1 else image
+
+
+def _marks(image):
+    """Mask of what differs from the colour of the sides; how much of the sides has that colour."""
+    channels = np.atleast_3d(image)
+    mask = _frame(image.shape[:2], max(image.shape))
+    colour = np.median(channels[mask], axis=0)
+    differs = np.abs(channels - colour).max(axis=2) > PANEL
+    return differs, 1 - differs[mask].mean()
+
+
+def _enclosed(image, mask):
+    """Yield what an upright frame or panel encloses, if the mask is one and that is not blank."""
+    (top, bottom), (left, right) = (  # without the ticks along it
+        np.flatnonzero(count > 0.9 * count.max())[[0, -1]]
+        for count in (mask.sum(axis=1), mask.sum(axis=0)))
+    box = mask[top:bottom + 1, left:right + 1]
+    extent = np.array([np.ptp(places) + 1 for places in np.nonzero(mask)])
+    is_closed = box[_frame(box.shape, max(box.shape))].mean() > 0.9
+    if not is_closed or (box.shape < 0.8 * extent).any():
+        return
+    for margin in range(1, min(box.shape) // 10):  # past the frame's line and its blurred edge
+        inside = image[top + margin:bottom + 1 - margin, left + margin:right + 1 - margin]
+        marks, plain = _marks(inside)
+        if plain == 1:
+            if marks.any():
+                yield inside
+            return
+
+
+def _grey(image):
+    """The grey levels in which ink and paper differ most: brightness, unless a colour does more."""
+    if image.ndim == 2:
+        return image
+    coarse = _reduced(image, COARSE)
+    difference = np.stack([_narrow(channel - _paper(channel))
+                           for channel in np.moveaxis(coarse, 2, 0)], axis=2).reshape(-1, 3)
+    weighted = difference * np.linalg.norm(difference, axis=1, keepdims=True)
+    colour = np.linalg.eigh(weighted.T @ weighted)[1][:, -1]
+    colour /= np.abs(colour).sum()
+    contrasts = [np.linalg.norm(difference @ weights, 4) for weights in (colour, BRIGHTNESS)]
+    weights = colour if contrasts[0] > COLOURFUL * contrasts[1] else BRIGHTNESS
+    return (image @ weights - 255 * np.minimum(weights, 0).sum()).astype(np.float32)
+
+
+def _narrow(difference):
+    """What is left of a difference from the paper without what is wide."""
+    side = max(difference.shape)
+    difference = np.pad(difference, side // 3)
+    return difference - _around(np.mean, difference, side // 5)
 
 
 def _outside(difference):
@@ -238,8 +306,9 @@ def to_mnist(image):
 
     Parameters
     ----------
-    image : ndarray of uint8, shape (height, width)
-        Grey levels; the digit may be darker or lighter than its background.
+    image : ndarray of uint8, shape (height, width) or (height, width, 3)
+        Grey levels or RGB; the digit may be darker or lighter than its background, or differ from
+        it by colour alone. A figure with one frame, such as a plot, is cropped to it.
 
     Returns
     -------

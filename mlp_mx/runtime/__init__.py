@@ -2,8 +2,11 @@
 
 ``from mlp_mx.runtime import mx, nd, autograd, gluon`` loads MXNet. Importing the module itself does
 not, and needs no other package, so ``python -m mlp_mx.runtime`` can say why MXNet does not load.
+``python -m mlp_mx.runtime script.py`` runs old code unedited.
 
 - `imports`, `numpy_names` and `patches` fit MXNet's modules to today's Python and NumPy,
+- `removed` has the old names of Python and NumPy for other old code,
+- `hook` takes all of it into the processes that this one starts,
 - `blas` chooses OpenBLAS's kernel, `cuda` knows about GPUs,
 - `diagnosis` says what to do if MXNet does not load,
 - `lazy` has MXNet's modules for this package's own, loaded when they are first used.
@@ -13,19 +16,15 @@ import functools
 import importlib
 import os
 import re
-import threading
 
-from .. import Error, InputError
-from . import cuda, diagnosis
+from .. import InputError
 from .blas import blas_kernel, cpu_features
+from .imports import MXNetLoadError
 
-__all__ = ["MXNetLoadError", "blas_kernel", "context", "contexts", "cpu_features", "load"]
-
-_loading = threading.RLock()
-
-
-class MXNetLoadError(Error, ImportError):
-    """MXNet cannot be imported; the message says why, and what fixes it."""
+__all__ = [
+    "MXNetLoadError", "blas_kernel", "context", "cpu_features", "everywhere", "inherited", "load",
+    "old_names",
+]
 
 
 def __getattr__(name):
@@ -51,33 +50,81 @@ def load():
     InputError
         If an environment variable would make MXNet abort.
     """
+    from . import diagnosis, imports
+
     diagnosis.check_environment()
+    imports.install()
     try:
-        with _loading:
-            return _import_mxnet()
-    except Exception as error:
+        for name in "numpy", "mxnet":
+            module = importlib.import_module(name)
+        return module
+    except MXNetLoadError:
+        raise
+    except Exception as error:  # NumPy, or the package as a whole, is not there
         raise MXNetLoadError(f"MXNet cannot be loaded: {diagnosis.explain(error)}") from error
 
 
-def _import_mxnet():
-    """Import MXNet while its OpenBLAS is told which kernel to use."""
-    from . import imports  # and NumPy with it, whose own OpenBLAS must not see that kernel
+def inherited(environ):
+    """An environment in which Python gets MXNet by this module, and old code its old names.
 
-    kernel = None if "OPENBLAS_CORETYPE" in os.environ else blas_kernel()
-    if kernel:
-        os.environ["OPENBLAS_CORETYPE"] = kernel
-    try:
-        imports.install()
-        return importlib.import_module("mxnet")
-    except OSError as error:
-        # The GPU wheel, and the dynamic linker does not know where pip has put CUDA's libraries.
-        if diagnosis.missing_library(error) not in cuda.LIBRARIES or not cuda.load_libraries():
-            raise
-        imports.install()
-        return importlib.import_module("mxnet")
-    finally:
-        if kernel:
-            del os.environ["OPENBLAS_CORETYPE"]
+    Parameters
+    ----------
+    environ : mapping of str to str
+        Such as ``os.environ``. It is not changed.
+
+    Returns
+    -------
+    dict
+        ``environ`` with another PYTHONPATH, for a process that is started with it, and for those
+        which that one starts.
+    """
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hook")
+    others = environ.get("PYTHONPATH", "")
+    if folder in others.split(os.pathsep):
+        return dict(environ)
+    return {**environ, "PYTHONPATH": os.pathsep.join(filter(None, [folder, others]))}
+
+
+def everywhere():
+    """Let ``import mxnet`` and old code work unedited, here and in processes started from here.
+
+    This is what ``python -m mlp_mx.runtime script.py`` does for a script, ``pytest -p
+    mlp_mx.runtime`` for tests, and ``%load_ext mlp_mx.runtime`` for a notebook. It imports neither
+    MXNet nor NumPy.
+    """
+    from . import imports, removed
+
+    os.environ.update(inherited(os.environ))
+    imports.install()
+    removed.serve(everyone=True)
+    return imports.Finder
+
+
+def load_ipython_extension(ipython):
+    """``%load_ext mlp_mx.runtime``."""
+    everywhere()
+
+
+def pytest_load_initial_conftests():
+    """``pytest -p mlp_mx.runtime``, before the tests' own ``conftest.py``."""
+    everywhere()
+
+
+def old_names(*packages):
+    """Give packages the names that NumPy and Python have removed, and that they still use.
+
+    These are names such as ``np.float``, ``np.Inf`` and ``collections.Iterable``, ``np.fromstring``
+    of bytes, and ``distutils``. No other code sees them.
+
+    Parameters
+    ----------
+    *packages : str
+        Names of packages or modules, such as "gluoncv"; "__main__" is the script or the notebook.
+    """
+    from . import imports, removed
+
+    imports.install()  # NumPy may be imported later
+    removed.serve(*packages)
 
 
 def context(name="auto"):
@@ -114,20 +161,10 @@ def context(name="auto"):
     return mx.gpu(device_id)
 
 
-def contexts(names):
-    """The devices that compute together: a list, from names for `context`, such as "gpu:0,gpu:1".
-
-    An `InputError` if a device appears twice.
-    """
-    devices = [context(name) for name in names.split(",")]
-    twice = [str(device) for device in devices if devices.count(device) > 1]
-    if twice:
-        raise InputError(f"expected each device once, found {twice[0]} more than once in {names!r}")
-    return devices
-
-
 def _gpus():
     """The numbers of the GPUs that MXNet can use, and why there are no others."""
+    from . import cuda, diagnosis
+
     if not load().runtime.Features().is_enabled("CUDA"):
         return [], f"this is MXNet's CPU wheel; use --ctx cpu, or run: {diagnosis.INSTALL_GPU}"
     cards = cuda.cards()

@@ -1,11 +1,16 @@
-"""``python -m mlp_mx.runtime``: what this machine has, and what is wrong with it."""
+"""``python -m mlp_mx.runtime``: run old code unedited, or report what this machine has and lacks.
+
+With arguments, this process becomes the Python that runs them, in an environment that is
+`inherited` by what it starts.
+"""
 
 import os
 import platform
+import subprocess
 import sys
 
-from . import _gpus, blas, diagnosis, load
-from .. import Error, __version__
+from . import _gpus, blas, diagnosis, inherited, load
+from .. import Error, InputError, __version__
 from .._support import cli
 
 PACKAGES = ("NumPy", "Matplotlib", "Pillow", "tqdm", "pooch", "requests")
@@ -52,15 +57,33 @@ def _describe_data():
 
 
 def _parser():
-    return cli.ArgumentParser(
-        prog="python -m mlp_mx.runtime",
-        description="Report what this machine has, what is wrong, and how to fix it.")
+    parser = cli.ArgumentParser(
+        prog="python -m mlp_mx.runtime", formatter_class=cli.RawHelp,
+        usage="%(prog)s [-h | --version]\n"
+        "       %(prog)s [option] ... [-c cmd | -m mod | file | -] [arg] ...",
+        description="Report what this machine has, what is wrong, and how to fix it. With the "
+        "arguments of\nPython, run a script, a module or a command: it and all processes that it "
+        "starts get\nMXNet, and old names such as np.float, where they expect them.")
+    parser.add_argument("--version", action="version", version=f"mlp_mx {__version__}")
+    return parser
+
+
+def run(arguments):
+    """Become ``python *arguments``; does not return."""
+    if sys.flags.ignore_environment:
+        raise InputError("expected Python without -E and -I, which keep MXNet from being found in "
+                         "the processes that it starts; leave them out")
+    options = subprocess._args_from_interpreter_flags()  # as multiprocessing passes them on
+    os.execve(sys.executable, [sys.executable, *options, *arguments], inherited(os.environ))
 
 
 @cli.command
 def main(argv=None):
-    """Print what `describe` finds."""
-    _parser().parse_args(argv)
+    """Print what `describe` finds, or `run` the arguments."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments and arguments[0] not in ("-h", "--help", "--version"):
+        run(arguments)
+    _parser().parse_args(arguments)
     for heading, fact in describe().items():
         print(f"{heading + ':':<30} {fact}")
 

@@ -1,6 +1,5 @@
 """OpenBLAS, which computes ``nd.dot``: the kernel that suits this CPU, and the one in use."""
 
-import ctypes
 import os
 
 __all__ = ["blas_in_use", "blas_kernel", "cpu_features"]
@@ -27,6 +26,8 @@ def blas_kernel(features=None):
 
 def blas_in_use(mx):
     """Name the BLAS library that ``nd.dot`` calls and, for OpenBLAS, the kernel it runs."""
+    import ctypes  # here, because each import delays every process that has the hook
+
     try:
         openblas = ctypes.CDLL(os.path.join(os.path.dirname(mx.__file__), "libopenblas.so.0"))
     except OSError:  # other wheels, such as macOS's, link another one

@@ -1,34 +1,40 @@
 """How MXNet's modules are imported: with an ``__import__`` of their own.
 
 It gives them NumPy, SciPy, distutils and multiprocessing as they were when MXNet 1.9.1 was made.
-Nothing in ``sys.modules`` is replaced, and no other package is affected.
+Nothing in ``sys.modules`` is replaced, and no other package is affected. Neither NumPy nor MXNet is
+imported before somebody asks for it.
 """
 
 import builtins
+import contextlib
 import functools
 import importlib.machinery
-import multiprocessing
-import re
+import os
 import sys
 import types
 import warnings
 
-from . import numpy_names, patches
+from .. import Error
 
-__all__ = ["install"]
+__all__ = ["Finder", "MXNetLoadError", "install"]
 
 
-class _Version(tuple):
-    """A version number that compares with others: all that MXNet uses distutils for."""
+class MXNetLoadError(Error, ImportError):
+    """MXNet cannot be imported; the message says why, and what fixes it."""
 
-    def __new__(cls, text):
-        return super().__new__(cls, map(int, re.findall(r"\d+", text)[:2]))
+
+def _numpy():
+    from . import numpy_names
+
+    return numpy_names.as_mxnet_knew_it()
 
 
 def _distutils():
     """``distutils``, which Python 3.12 removed; setuptools' copy warns, and may not be there."""
-    return types.SimpleNamespace(
-        version=types.SimpleNamespace(LooseVersion=_Version, StrictVersion=_Version))
+    from .distutils.version import LooseVersion
+
+    return types.SimpleNamespace(  # strict ones reject NumPy's development versions
+        version=types.SimpleNamespace(LooseVersion=LooseVersion, StrictVersion=LooseVersion))
 
 
 class _Multiprocessing(types.ModuleType):
@@ -39,6 +45,8 @@ class _Multiprocessing(types.ModuleType):
     """
 
     def __getattr__(self, name):
+        import multiprocessing
+
         start = multiprocessing.get_start_method(allow_none=True)
         start = start or multiprocessing.get_all_start_methods()[0]
         fork = multiprocessing.get_context("fork") if start == "forkserver" else multiprocessing
@@ -57,12 +65,28 @@ def _scipy():
     return scipy
 
 
+def _onnx():
+    """``onnx`` with `mapping`, which ONNX 1.19 removed, although ``onnx.helper`` has all of it."""
+    onnx = types.ModuleType("onnx")
+    vars(onnx).update(vars(sys.modules["onnx"]))
+    if not hasattr(onnx, "mapping"):
+        types_of = {onnx.helper.tensor_dtype_to_np_dtype(number): number
+                    for number in reversed(onnx.helper.get_all_tensor_dtypes())}
+        onnx.mapping = types.SimpleNamespace(
+            NP_TYPE_TO_TENSOR_TYPE=types_of,
+            TENSOR_TYPE_TO_NP_TYPE={number: dtype for dtype, number in types_of.items()})
+    return onnx
+
+
 STAND_INS = {
     "distutils": _distutils,
     "multiprocessing": lambda: _Multiprocessing("multiprocessing"),
-    "numpy": functools.lru_cache(maxsize=None)(numpy_names.as_mxnet_knew_it),  # one for all modules
+    "numpy": functools.lru_cache(maxsize=None)(_numpy),  # one for all modules
+    "onnx": _onnx,
     "scipy": _scipy,
 }
+# These import when they are called, too, and get stand-ins then.
+IMPORT_LATER = ("mxnet.numpy_dispatch_protocol", "mxnet.onnx", "mxnet.contrib.onnx")
 
 
 def _import(name, globals=None, locals=None, fromlist=(), level=0):
@@ -94,27 +118,88 @@ class _Loader(importlib.machinery.SourceFileLoader):
         return compile(self.get_data(self.path), self.path, "exec", dont_inherit=True, optimize=1)
 
     def exec_module(self, module):
+        from . import patches
+
         module.__builtins__ = {**vars(builtins), "__import__": _import}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what NumPy and Python have deprecated since
             super().exec_module(module)
             patches.patch(module)
         # Operators import when they are called, and Python does that faster than _import.
-        if module.__name__ != "mxnet.numpy_dispatch_protocol":  # its decorators ask for distutils
+        if not module.__name__.startswith(IMPORT_LATER):
             module.__builtins__["__import__"] = builtins.__import__
 
 
-class _Finder:
-    """Finds MXNet's modules where Python does, and has `_Loader` load them."""
+class _PackageLoader(_Loader):
+    """Executes ``mxnet`` itself: with the right BLAS kernel, or with one line that says why not.
+
+    Python has locked ``mxnet`` then, so threads that import it do this one after the other.
+    """
+
+    def exec_module(self, module):
+        from . import cuda, diagnosis
+
+        diagnosis.check_environment()
+        try:
+            with _blas_kernel():
+                try:
+                    super().exec_module(module)
+                except OSError as error:
+                    # The GPU wheel, and the linker does not know where pip has put CUDA's libraries
+                    if (diagnosis.missing_library(error) not in cuda.LIBRARIES
+                            or not cuda.load_libraries()):
+                        raise
+                    _forget_submodules()
+                    super().exec_module(module)
+        except Exception as error:
+            raise MXNetLoadError(f"MXNet cannot be loaded: {diagnosis.explain(error)}") from error
+
+
+@contextlib.contextmanager
+def _blas_kernel():
+    """Tell MXNet's OpenBLAS, and only MXNet's, which kernel to use."""
+    import numpy  # noqa: F401 -- whose own OpenBLAS must not see that kernel
+
+    from .blas import blas_kernel
+
+    kernel = None if "OPENBLAS_CORETYPE" in os.environ else blas_kernel()
+    if kernel:
+        os.environ["OPENBLAS_CORETYPE"] = kernel
+    try:
+        yield
+    finally:
+        if kernel:
+            del os.environ["OPENBLAS_CORETYPE"]
+
+
+class _NumPyLoader(importlib.machinery.SourceFileLoader):
+    """Executes NumPy; then old code finds the names that were removed from it."""
+
+    def exec_module(self, module):
+        super().exec_module(module)
+        from . import removed
+
+        removed.give(module)
+
+
+class Finder:
+    """Finds the modules of MXNet, and NumPy, where Python does, and has our loaders load them."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] != "mxnet":
+        if name.partition(".")[0] != "mxnet" and name != "numpy":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec and type(spec.loader) is importlib.machinery.SourceFileLoader:
-            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+            loader = {"numpy": _NumPyLoader, "mxnet": _PackageLoader}.get(name, _Loader)
+            spec.loader = loader(spec.loader.name, spec.loader.path)
         return spec
+
+
+def _forget_submodules():
+    """Forget what an import that failed leaves behind, and what may have seen the wrong NumPy."""
+    for name in [name for name in sys.modules if name.startswith("mxnet.")]:
+        del sys.modules[name]
 
 
 def install():
@@ -123,10 +208,10 @@ def install():
     If MXNet is imported already, as older NumPys allow, its modules are patched.
     """
     if "mxnet" not in sys.modules:
-        # An import that failed leaves modules behind, which have seen the wrong NumPy.
-        for name in [name for name in sys.modules if name.startswith("mxnet.")]:
-            del sys.modules[name]
-    if _Finder not in sys.meta_path:
+        _forget_submodules()
+    if Finder not in sys.meta_path:
         for name in [name for name in sys.modules if name.partition(".")[0] == "mxnet"]:
+            from . import patches
+
             patches.patch(sys.modules[name])
-        sys.meta_path.insert(0, _Finder)
+        sys.meta_path.insert(0, Finder)

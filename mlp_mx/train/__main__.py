@@ -2,25 +2,38 @@
 
 import contextlib
 import inspect
-import math
 import os
 import sys
+from typing import NamedTuple
 
-from . import Epoch, fit, published
+from . import Epoch, fit, published, record
 from .. import InputError, checkpoint, data, model, runtime
 from .._support import cli, signals
+from ..data import recorded
 from .distributed import join
-from .record import Recorder
 
-MAX_EPOCHS = 10**6
-# What a model remembers of its run, and the functions whose arguments, and defaults, these are.
-SETTINGS = {
-    "batch_size": data.load, "learning_rate": fit, "num_hidden": model.init_params,
-    "weight_scale": model.init_params, "seed": data.load, "epochs": fit,
+
+def _default(function, name):
+    return inspect.signature(function).parameters[name].default
+
+
+class Settings(NamedTuple):
+    """What the result of a run depends on; a saved model's metadata have it all."""
+
+    dataset: str = _default(data.load, "dataset")
+    epochs: int = _default(fit, "epochs")
+    batch_size: int = _default(data.load, "batch_size")
+    learning_rate: float = _default(fit, "learning_rate")
+    num_hidden: int = _default(model.init_params, "num_hidden")
+    weight_scale: float = _default(model.init_params, "weight_scale")
+    seed: int = _default(data.load, "seed")
+
+
+DEFAULTS = Settings()
+LIMITS = {  # the least and the largest value
+    "epochs": (1, 10**6), "batch_size": (1, 10**6), "learning_rate": (1e-12, 1e6),
+    "num_hidden": (1, 16384), "weight_scale": (0, 1e6), "seed": (0, 2**32 - 1),
 }
-DEFAULTS = {"dataset": "auto", **{
-    name: inspect.signature(function).parameters[name].default
-    for name, function in SETTINGS.items()}}
 
 
 def _parser():
@@ -30,25 +43,27 @@ def _parser():
     )
 
     def add(name, text, **options):
-        default = DEFAULTS.get(name.strip("-").replace("-", "_"))
-        text += "" if default is None else f" (default: {default})"
         parser.add_argument(name, help=text, **options)
 
-    add("--ctx", "device: auto, cpu, gpu or gpu:N; several, such as gpu:0,gpu:1, share each batch",
-        default="auto", metavar="NAME")
-    add("--dataset", "mnist; glyphs (digits drawn from fonts); or auto (MNIST if available, else "
-        "glyphs)", choices=data.DATASETS)
+    def add_setting(name, text, **options):
+        default = getattr(DEFAULTS, name)
+        if name in LIMITS:
+            options["type"] = cli.number(*LIMITS[name], type(default))
+        add(f"--{name.replace('_', '-')}", f"{text} (default: {default})", **options)
+
+    add("--ctx", "device: auto, cpu, gpu or gpu:N", default="auto", metavar="NAME")
+    add_setting("dataset", "mnist; glyphs (digits drawn from fonts); idx (four files in MNIST's "
+                "format, in --data-dir); or auto (MNIST if available, else glyphs)",
+                choices=data.DATASETS)
     add("--data-dir", "folder for the data set", type=cli.path, metavar="DIR")
-    add("--epochs", "passes over the training data", type=cli.integer(1, MAX_EPOCHS), metavar="N")
-    add("--batch-size", "examples per step", type=cli.integer(1, 10**6), metavar="N")
-    add("--learning-rate", "step size", type=cli.number(1e-12, 1e6), metavar="X")
-    add("--num-hidden", "units in each of the two hidden layers", type=cli.integer(1, 16384),
-        metavar="N")
-    add("--weight-scale", "standard deviation of the initial parameters", type=cli.number(0, 1e6),
-        metavar="X")
-    add("--seed", "seed for the initial parameters and the order of the examples",
-        type=cli.integer(0, 2**32 - 1), metavar="N")
-    add("--save", "file for the model, .npz or .params, saved after every epoch", type=cli.path,
+    add_setting("epochs", "passes over the training data", metavar="N")
+    add_setting("batch_size", "examples per step", metavar="N")
+    add_setting("learning_rate", "step size", metavar="X")
+    add_setting("num_hidden", "units in each of the two hidden layers", metavar="N")
+    add_setting("weight_scale", "standard deviation of the initial parameters", metavar="X")
+    add_setting("seed", "seed for the initial parameters and the order of the examples",
+                metavar="N")
+    add("--save", "file for the model, .npz, saved after every epoch", type=cli.path,
         metavar="PATH")
     add("--resume", "saved model to continue from, and to overwrite unless --save is given; its "
         "settings replace the defaults", type=cli.path, metavar="PATH")
@@ -58,117 +73,136 @@ def _parser():
     return parser
 
 
-def _resumed(args, ctx):
-    """The parameters and the history of the saved run, whose settings complete `args`."""
-    params, saved = checkpoint.load(args.resume, ctx)
-    history = _checked_history(args.resume, saved)
-    saved["dataset"] = saved["dataset"].lower()
-    for name in DEFAULTS:
-        given = getattr(args, name)
-        if given is None:
-            setattr(args, name, saved[name])
-        elif given != saved[name] and name != "epochs":
-            raise InputError(f"--{name.replace('_', '-')} is {given}, but {args.resume} was "
-                             f"trained with {saved[name]}; leave the option out or train a new "
-                             "model")
-    if [param.shape for param in params] != model.shapes(num_hidden=args.num_hidden):
-        raise InputError(f"--resume {args.resume}: its parameters do not have the shapes of a "
-                         f"network with {args.num_hidden} hidden units; use another model")
-    if args.epochs < len(history):
-        raise InputError(f"--epochs is {args.epochs}, but {args.resume} has been trained for "
+def _saved_run(path, metadata):
+    """The settings and the history that a saved model's metadata have, if all of it is valid."""
+    settings, history = Settings(*map(metadata.get, Settings._fields)), metadata.get("history")
+    if not (isinstance(settings.dataset, str) and settings.dataset
+            and all(type(value) is type(getattr(DEFAULTS, name)) and least <= value <= largest
+                    for name, (least, largest) in LIMITS.items()
+                    for value in [getattr(settings, name)])
+            and isinstance(history, list) and history
+            and all(_is_record(one, epoch) for epoch, one in enumerate(history))):
+        raise InputError(f"--resume {path}: expected a model saved by python -m mlp_mx.train "
+                         "--save, found one without a valid record of its run; use another model")
+    return settings, history
+
+
+def _is_record(record, epoch):
+    """Whether this, from a file, is the record of that epoch: finite numbers with their names."""
+    return (isinstance(record, dict) and set(record) == set(Epoch._fields)
+            and all(type(number) in (int, float) and abs(number) < 1e300
+                    for number in record.values())
+            and type(record["epoch"]) is int and record["epoch"] == epoch)
+
+
+def _check_same(path, saved, given):
+    """Raise an `InputError` unless the options that are given are those of the saved run."""
+    same = {**saved._asdict(), "dataset": recorded.choice(saved.dataset), "epochs": None}
+    for name, value in given.items():
+        if same[name] not in (None, value):
+            raise InputError(f"--{name.replace('_', '-')} is {value}, but {path} was trained with "
+                             f"{getattr(saved, name)}; leave the option out or train a new model")
+
+
+def _resumed(path, given, ctx):
+    """The settings, the history and the parameters of a saved run that is to be continued."""
+    params, metadata = checkpoint.load(path, ctx)
+    saved, history = _saved_run(path, metadata)
+    _check_same(path, saved, given)
+    settings = saved._replace(epochs=given.get("epochs", saved.epochs))
+    if settings.epochs < len(history):
+        raise InputError(f"--epochs is {settings.epochs}, but {path} has been trained for "
                          f"{len(history)} epochs; ask for at least as many")
-    args.save = args.save or args.resume
-    return params, history
+    if [param.shape for param in params] != model.shapes(
+            num_hidden=settings.num_hidden, num_outputs=params[-1].size):
+        raise InputError(f"--resume {path}: its parameters do not have the shapes of a network "
+                         f"with {settings.num_hidden} hidden units; use another model")
+    return settings, history, params
 
 
-def _checked_history(path, saved):
-    """The records of a saved run's epochs, if all that training will rely on is valid."""
-    types = {action.dest: action.type for action in _parser()._actions}
-    try:
-        epochs = [Epoch(**record) for record in saved["history"]]
-        numbers = [number for epoch in epochs for number in epoch]
-        if (epochs and [epoch.epoch for epoch in epochs] == [*range(len(epochs))]
-                and all(type(epoch.epoch) is int for epoch in epochs)
-                and all(type(number) in (int, float) and math.isfinite(number)
-                        for number in numbers)
-                and all(types[name](str(saved[name])) == saved[name] for name in SETTINGS)
-                and saved["dataset"].lower() in data.DATASETS[1:]):
-            return saved["history"]
-    except Exception:  # whatever a crafted file can raise
-        pass
-    raise InputError(f"--resume {path}: expected a model saved by python -m mlp_mx.train --save, "
-                     "found one without a valid record of its run; use another model")
+def _start(args, ctx, progress):
+    """The settings, the history and the parameters to start from, and the data."""
+    given = {name: getattr(args, name) for name in Settings._fields
+             if getattr(args, name) is not None}
+    settings, history, params = (
+        (Settings(**given), [], None) if args.resume is None else
+        _resumed(args.resume, given, ctx))
+    if args.save and not history and os.path.exists(args.save):
+        print(f"{args.save} will be replaced after the first epoch", flush=True)
+    load = data.load if args.resume is None else recorded.load_again
+    train_data, test_data = load(
+        settings.dataset, args.data_dir, batch_size=settings.batch_size, seed=settings.seed,
+        ctx=ctx, progress=progress)
+    if args.dataset == "idx" and recorded.choice(train_data.name) != "idx":
+        raise InputError(f"{train_data.name}: the folder has the name of another data set; rename "
+                         "it, or leave out --dataset idx")
+    num_outputs = train_data.num_outputs
+    if params is None:
+        params = model.init_params(
+            num_hidden=settings.num_hidden, num_outputs=num_outputs,
+            weight_scale=settings.weight_scale, seed=settings.seed, ctx=ctx)
+    elif params[-1].size != num_outputs:
+        raise InputError(f"--resume {args.resume}: expected a network with {num_outputs} outputs "
+                         f"for {train_data.name}, found {params[-1].size}; use another model")
+    return settings._replace(dataset=train_data.name), history, params, train_data, test_data
 
 
-def _start(args, ctx):
-    """The parameters to start from, and the records of the epochs before."""
-    if args.resume is not None:
-        return _resumed(args, ctx)
-    for name, default in DEFAULTS.items():
-        if getattr(args, name) is None:
-            setattr(args, name, default)
-    return model.init_params(num_hidden=args.num_hidden, weight_scale=args.weight_scale,
-                             seed=args.seed, ctx=ctx), []
+def _records(params, train_data, test_data, settings, history, workers):
+    """Train; yield a record after each epoch."""
+    workers.check_consistent((settings, history), params)
+    return fit(params, train_data, test_data, settings.epochs, settings.learning_rate,
+               start_epoch=len(history), progress=workers.rank == 0, workers=workers)
 
 
-def _follow(records, recorder, first):
+def _follow(records, recorder):
     """Record and print each epoch."""
-    epoch = first
     try:
-        for record in records:
-            recorder.epoch(record._asdict())
-            print(f"Epoch {record.epoch}. Loss: {record.loss:.5f}, "
-                  f"Train_acc {record.train_accuracy:.5f}, Test_acc {record.test_accuracy:.4f}",
+        for epoch in records:
+            recorder.write(epoch._asdict())
+            print(f"Epoch {epoch.epoch}. Loss: {epoch.loss:.5f}, "
+                  f"Train_acc {epoch.train_accuracy:.5f}, Test_acc {epoch.test_accuracy:.4f}",
                   flush=True)
-            epoch = record.epoch + 1
     except signals.Stopped as stop:
-        kept = (f"the model after epoch {epoch - 1} is saved as {_place(recorder)}"
-                if recorder.saved else "no model is saved")
-        raise signals.Stopped(stop.signum, f"epoch {epoch} is lost; {kept}") from None
+        saved = recorder.model
+        kept = "no model is saved" if saved.epoch is None else (
+            f"the model after epoch {saved.epoch} is saved as {saved.path}")
+        raise signals.Stopped(stop.signum, f"stopped in epoch {len(recorder.history)}, which was "
+                              f"discarded; {kept}") from None
 
 
-def _place(recorder):
-    """Where the model is saved, with the host if `mlp_mx.launch` has started this one there."""
-    host = os.environ.get("MLP_MX_HOST")
-    return f"{recorder.saved} on {host}" if host else recorder.saved
-
-
-def _summary(record, name):
+def _summary(epoch, name):
     """The run's result in one line, beside the published one where that can be compared."""
-    line = f"{name} test accuracy after epoch {record['epoch']}: {record['test_accuracy']:.4f}"
+    line = f"{name} test accuracy after epoch {epoch['epoch']}: {epoch['test_accuracy']:.4f}"
     if name != "MNIST":
         return f"{line} (not MNIST: no published accuracy to compare)"
-    epoch = min(record["epoch"], len(published.RUNS[0]) - 1)
-    accuracies = " and ".join(f"{run[epoch][2]:.4f}" for run in published.RUNS)
+    _, accuracies = published.after(epoch["epoch"])
     return f"{line} (published for the chapter's settings: {accuracies})"
 
 
-def _run(args, devices, workers):
-    """Train as the command line says, on these devices of this worker."""
+def _run(args, ctx, workers):
+    """Train as the command line says, on a device of this worker."""
+    if args.resume and not args.save and not args.resume.lower().endswith(".npz"):
+        raise InputError(f"--resume {args.resume}: models are saved as .npz; name a file with "
+                         "--save")
     is_first = workers.rank == 0  # the one that prints, saves, logs and draws
-    params, history = _start(args, devices[0])
-    recorder = Recorder(args.save, args.log, args.plot) if is_first else Recorder()
-    if args.save and not history and os.path.exists(args.save):
-        print(f"{args.save} will be replaced after the first epoch", flush=True)
-    train_data, test_data = data.load(
-        args.dataset, args.data_dir, args.batch_size, args.seed, devices[0], is_first)
-    settings = {**{name: getattr(args, name) for name in SETTINGS}, "dataset": train_data.name}
-    workers.check_consistent((settings, history), params)
-    print(f"{train_data.name}: {train_data.num_examples} training and {test_data.num_examples} "
-          f"test examples, on {', '.join(map(str, devices))}"
+    files = (args.save or args.resume, args.log, args.plot) if is_first else ()
+    record.check(*files)
+    settings, history, params, train_data, test_data = _start(args, ctx, is_first)
+    name, classes = cli.printable(train_data.name), train_data.classes
+    print(f"{name}: {train_data.num_examples} training and {test_data.num_examples} test "
+          f"examples, on {ctx}"
           + (f", in each of {workers.num_workers} workers" if workers.num_workers > 1 else ""),
           flush=True)
-    recorder.begin(params, settings, history)
-    if len(history) == args.epochs:
-        print(f"all {args.epochs} epochs are done; to continue, give a larger --epochs")
-    records = fit(params, train_data, test_data, args.epochs, args.learning_rate,
-                  start_epoch=len(history), progress=is_first, workers=workers)
+    metadata = {**settings._asdict(), **({"classes": classes} if classes else {})}
+    recorder = record.Recorder(params, metadata, history, *files)
+    if len(history) == settings.epochs:
+        print(f"all {settings.epochs} epochs are done; to continue, give a larger --epochs")
     with signals.deferred():
-        _follow(records, recorder, len(history))
-    print(_summary(recorder.history[-1], train_data.name))
-    if recorder.saved:
-        print(f"saved as {_place(recorder)}", flush=True)
+        _follow(_records(params, train_data, test_data, settings, history, workers), recorder)
+    print(_summary(recorder.history[-1], name))
     recorder.finish()
+    if recorder.model.path:
+        print(f"saved as {recorder.model.path}", flush=True)
 
 
 @cli.command
@@ -176,12 +210,12 @@ def main(argv=None):
     """Train as the command line says, and print one line per epoch."""
     args = _parser().parse_args(argv)
     cli.check_different(args, "--save", "--log", "--plot")
-    devices = runtime.contexts(args.ctx)
+    ctx = runtime.context(args.ctx)
     with contextlib.ExitStack() as stack:
-        workers = stack.enter_context(join(devices))
+        workers = stack.enter_context(join([ctx]))
         if workers.rank > 0:
             stack.enter_context(contextlib.redirect_stdout(None))
-        _run(args, devices, workers)
+        _run(args, ctx, workers)
 
 
 if __name__ == "__main__":

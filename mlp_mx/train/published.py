@@ -4,7 +4,7 @@ From zackchase/mxnet-the-straight-dope, ``chapter03_deep-neural-networks/mlp-scr
 commits f9c53e5 (2018-06-21) and 0ef5948 (2017-12-13): MNIST, the chapter's settings.
 """
 
-__all__ = ["RUNS"]
+__all__ = ["RUNS", "after"]
 
 # For each run, (loss, train accuracy, test accuracy) per epoch; loss in nats per example.
 RUNS = tuple(zip(*(
@@ -19,3 +19,16 @@ RUNS = tuple(zip(*(
     ((0.06436, 0.98593, 0.9728), (0.06546, 0.98472, 0.9728)),
     ((0.05623, 0.98763, 0.9754), (0.05725, 0.98743, 0.9751)),
 )))
+
+
+def after(epoch):
+    """The train and the test accuracies of the runs after an epoch, or after their last one.
+
+    Returns
+    -------
+    train_accuracies, test_accuracies : str
+        Such as "0.9754 and 0.9751".
+    """
+    last = [run[min(epoch, len(run) - 1)] for run in RUNS]
+    return (" and ".join(f"{accuracy:.5f}" for _, accuracy, _ in last),
+            " and ".join(f"{accuracy:.4f}" for _, _, accuracy in last))

@@ -2,89 +2,107 @@
 
 import json
 import os
-import tempfile
 import warnings
 
 from .. import Error, InputError, checkpoint, plot
-from .._support.files import WriteError, check_writable, open_regular
+from .._support.files import append_line, check_writable, open_regular
 from . import published
 
-__all__ = ["Recorder", "append", "read"]
+__all__ = ["Curves", "Log", "Model", "Recorder", "append", "check", "read"]
 
 
 class Recorder:
-    """Saves the model, logs one JSON line per epoch, and draws the learning curves of a run.
+    """Hands the record of each epoch, a dict, to a model, a log and curves: those with a path.
 
-    A file that cannot be written is an `InputError` at the beginning; later it is only a warning,
-    until `finish`. `history` has the records of all epochs, `saved` says where the model is.
+    One that cannot be written is a warning, and an `Error` from `finish` unless it is written
+    later.
+
+    Parameters
+    ----------
+    params : list of NDArray
+        The parameters that training changes.
+    settings : dict
+        Saved and logged with every epoch.
+    history : list of dict
+        Records of earlier epochs.
+    save, log, plot : path-like, optional
+        Files for the model, the log and the curves.
     """
 
-    def __init__(self, save=None, log=None, plot=None):
-        self._save_path, self._log_path, self._plot_path = save, log, plot
-        self.saved = None
-        self._spare = None  # where the model goes if it cannot go where it should
-        self._problems = {}  # by file
-        _check(save, log, plot)
+    def __init__(self, params, settings, history=(), save=None, log=None, plot=None):
+        self.history = list(history)
+        self.model = Model(save, params, settings, self.history)
+        curves = Curves(plot, settings, self.history)
+        self._sinks = [sink for sink in (self.model, Log(log, settings), curves) if sink.path]
+        self._problems = {}  # by sink
+        for sink in self._sinks:
+            if history and sink in (self.model, curves):  # what a resumed run starts from
+                self._write(sink, self.history[-1])
 
-    def begin(self, params, settings, history=()):
-        """Name what to record: parameters that training changes, settings, and earlier epochs."""
-        self._params, self._settings, self.history = params, settings, list(history)
-        if history:
-            self._attempt(self._save_path, self._save)
-
-    def epoch(self, record):
-        """Log and save an epoch, given its record, a dict."""
+    def write(self, record):
+        """Record an epoch."""
         self.history.append(record)
-        self._attempt(self._log_path, lambda: append(
-            self._log_path, {**self._settings, **record}))
-        self._attempt(self._save_path, self._save)
+        for sink in self._sinks:
+            self._write(sink, record)
+
+    def _write(self, sink, record):
+        try:
+            sink.write(record)
+            self._problems.pop(sink, None)
+        except Error as error:
+            if sink not in self._problems:
+                warnings.warn(str(error))
+            self._problems[sink] = str(error)
 
     def finish(self):
-        """Draw the curves; raise an `Error` if something is not written where it should be."""
-        if self.history:
-            self._attempt(self._plot_path, self._draw)
-        elif self._plot_path:
-            warnings.warn(f"{self._plot_path} was not drawn: no epoch was completed")
+        """Raise an `Error` if a file is not written."""
         if self._problems:
             raise Error("; ".join(self._problems.values()))
 
-    def _attempt(self, path, write):
-        if path is None:
+
+class Model:
+    """Saves the parameters, the settings and the history of a run."""
+
+    def __init__(self, path, params, settings, history):
+        self.path, self._params, self._settings, self._history = path, params, settings, history
+        self.epoch = None  # the one after which the model was saved last
+
+    def write(self, record):
+        checkpoint.save(
+            self.path, self._params, **{**self._settings, **record, "history": self._history})
+        self.epoch = record["epoch"]
+
+
+class Log:
+    """Appends a JSON line for each epoch, and with it those that could not be written before."""
+
+    def __init__(self, path, settings):
+        self.path, self._settings, self._waiting = path, settings, []
+
+    def write(self, record):
+        self._waiting.append({**self._settings, **record})
+        while self._waiting:
+            append(self.path, self._waiting[0])
+            del self._waiting[0]
+
+
+class Curves:
+    """Draws the learning curves after the last epoch."""
+
+    def __init__(self, path, settings, history):
+        self.path, self._settings, self._history = path, settings, history
+
+    def write(self, record):
+        if record["epoch"] + 1 < self._settings["epochs"]:
             return
-        try:
-            write()
-            self._problems.pop(path, None)
-        except Error as error:
-            self._problems[path] = str(error)
-            warnings.warn(str(error))
-
-    def _save(self):
-        metadata = {**self._settings, **self.history[-1], "history": self.history}
-        try:
-            checkpoint.save(self._save_path, self._params, **metadata)
-            self.saved = self._save_path
-        except checkpoint.CheckpointError as error:
-            self.saved = self._save_elsewhere(metadata, error)
-            raise Error(f"{error}; the model is saved as {self.saved}") from error
-
-    def _save_elsewhere(self, metadata, reason):
-        suffix = os.path.splitext(self._save_path)[1]
-        try:
-            self._spare = self._spare or os.path.join(
-                tempfile.mkdtemp(prefix="mlp_mx-"), f"model{suffix}")
-            checkpoint.save(self._spare, self._params, **metadata)
-        except (OSError, checkpoint.CheckpointError) as error:
-            raise Error(f"{reason}, and {error}: the model is not saved") from error
-        return self._spare
-
-    def _draw(self):
         names = ("epoch", "loss", "train_accuracy", "test_accuracy")
-        curves = [[record[name] for record in self.history] for name in names]
+        curves = [[record[name] for record in self._history] for name in names]
         runs = published.RUNS if self._settings["dataset"] == "MNIST" else None
-        plot.save(plot.learning_curves(*curves, runs), self._plot_path)
+        plot.save(plot.learning_curves(*curves, runs), self.path)
 
 
-def _check(save, log, figure):
+def check(save=None, log=None, figure=None):
+    """Raise an `InputError` if a model, a log or curves cannot be written; change nothing."""
     if save is not None:
         checkpoint.check_path(save)
     if figure is not None:
@@ -96,16 +114,8 @@ def _check(save, log, figure):
 
 
 def append(path, record):
-    """Add a record, a dict, to a log in one write; a `WriteError` if that fails."""
-    line = json.dumps(record).encode() + b"\n"
-    try:
-        with open(path, "ab+", buffering=0) as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                line = line if file.read() == b"\n" else b"\n" + line  # after one that was cut
-            file.write(line)
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror}") from error
+    """Add a record, a dict, to a log; a `WriteError` if that fails."""
+    append_line(path, json.dumps(record).encode())
 
 
 def read(path):

@@ -1,7 +1,7 @@
-"""Hosts for tests: network namespaces on one machine, joined by a switch, with sshd and Slurm.
+"""Hosts for tests: network namespaces on one machine, joined by a switch, with Slurm.
 
-Needs root on a Debian to spare, and its packages ``openssh-server openmpi-bin slurmctld slurmd
-slurm-client munge iproute2``. Nothing that runs here reaches another network.
+Needs root on a Debian to spare, and its packages ``openmpi-bin slurmctld slurmd slurm-client munge
+iproute2``. Nothing that runs here reaches another network.
 """
 
 import contextlib
@@ -16,22 +16,6 @@ import time
 HOSTS = {name: f"10.77.0.{number}" for number, name in enumerate(("h1", "h2", "h3"), 1)}
 SWITCH = "mlp-switch"
 
-SSHD = """\
-HostKey {folder}/key
-AuthorizedKeysFile {folder}/key.pub
-StrictModes no
-UsePAM no
-PermitRootLogin yes
-PidFile none
-"""
-SSH = """\
-Host second
-  HostName h2
-Host *
-  IdentityFile {folder}/key
-  UserKnownHostsFile {folder}/known_hosts
-  StrictHostKeyChecking accept-new
-"""
 SLURM = """\
 ClusterName=mlp
 SlurmctldHost=h1({h1})
@@ -54,6 +38,13 @@ SlurmdLogFile={folder}/slurmd-%n.log
 NodeName=h2 NodeAddr={h2} CPUs=8
 NodeName=h3 NodeAddr={h3} CPUs=8
 PartitionName=all Nodes=h2,h3 Default=YES
+"""
+# What ssh does for mpirun: runs a line on a host.
+RSH = """\
+#!/bin/sh
+host=$1
+shift
+exec ip netns exec "mlp-$host" unshare --uts sh -c 'hostname "$0"; exec sh -c "$1"' "$host" "$*"
 """
 # Slurm does not use cgroups here, but looks for them, and `ip netns exec` hides them.
 CGROUP = "CgroupPlugin=cgroup/v1\n"
@@ -132,26 +123,20 @@ def _connect(host, address):
 
 @contextlib.contextmanager
 def daemons(folder):
-    """Run an sshd on each host, and a Slurm whose nodes are h2 and h3."""
+    """Run a Slurm whose nodes are h2 and h3; tell mpirun how to start its daemon on a host."""
     folder = pathlib.Path(folder)
     for name in ("state", "spool-h2", "spool-h3", "munge"):
         (folder / name).mkdir()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"],
-                   check=True)
     key = folder / "munge" / "key"
     key.touch(0o600)
     key.write_bytes(secrets.token_bytes(128))
-    texts = {"sshd": SSHD, "ssh": SSH, "slurm": SLURM, "cgroup": CGROUP}
-    for name, text in texts.items():
+    for name, text in {"slurm": SLURM, "cgroup": CGROUP}.items():
         (folder / f"{name}.conf").write_text(text.format(folder=folder, **HOSTS))
-    pathlib.Path("/run/sshd").mkdir(exist_ok=True)
-    for host in HOSTS:
-        ssh = pathlib.Path(f"/etc/netns/mlp-{host}/ssh")
-        ssh.mkdir()
-        shutil.copy(folder / "ssh.conf", ssh / "ssh_config")
-    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
-    commands = [on(host, "/usr/sbin/sshd", "-D", "-f", folder / "sshd.conf") for host in HOSTS]
-    commands += [
+    agent = folder / "rsh"
+    agent.write_text(RSH)
+    agent.chmod(0o755)
+    os.environ.update(SLURM_CONF=str(folder / "slurm.conf"), OMPI_MCA_plm_rsh_agent=str(agent))
+    commands = [
         ["munged", "-F", "--force", "--key-file", key, "--socket", folder / "munge" / "socket",
          "--pid-file", folder / "munge" / "pid", "--log-file", folder / "munge" / "log",
          "--seed-file", folder / "munge" / "seed"],

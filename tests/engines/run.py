@@ -1,4 +1,4 @@
-"""How jobs end on real engines: five cases each, by local processes, ssh, mpirun and srun.
+"""How jobs end on real engines: five cases each, by local processes, mpirun and srun.
 
     python tests/engines/run.py [ENGINE...]
 
@@ -24,12 +24,10 @@ KEEPALIVE = [word for name, seconds in (("time", 5), ("intvl", 5), ("probes", 3)
 SECONDS = {"train": 15, "unplugged host": 30}  # that a job may take to end; others 15, too
 
 
-def command(engine, train, folder):
+def command(engine, train):
     """A job of two workers and a server, started on h1."""
-    (folder / "hosts").write_text("# worker 0, and the server\nsecond\n\nh3  # worker 1\n")
     return hosts.on("h1", *{
         "local": [*LAUNCH, "-n", "2", "--", *train],
-        "ssh": [*LAUNCH, "-n", "2", "--hosts", folder / "hosts", "--", *train],
         "mpirun": ["mpirun", "--allow-run-as-root", "--bind-to", "none", "--host", "h1:2,h3:2",
                    "-n", "4", "-x", "MLP_MX_DATA", "-x", "PYTHONPATH", *KEEPALIVE,
                    *LAUNCH, "--address", "10.77.0.1:9100", "--", *train],
@@ -66,7 +64,7 @@ def attempt(engine, case, folder):
     epochs = "2" if case == "train" else "1000000"
     train = [*TRAIN, "--epochs", epochs, "--save", str(model)]
     with open(out, "wb") as stdout, open(errors, "wb") as stderr:
-        job = subprocess.Popen(command(engine, train, folder), stdin=subprocess.DEVNULL,
+        job = subprocess.Popen(command(engine, train), stdin=subprocess.DEVNULL,
                                stdout=stdout, stderr=stderr, start_new_session=True)
     try:
         started = "saved as" if case == "train" else "Epoch 0."
@@ -93,7 +91,7 @@ def attempt(engine, case, folder):
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     kept, failed = pathlib.Path(__file__).resolve().parents[2], False
-    engines = sys.argv[1:] or ["local", "ssh", "mpirun", "srun"]
+    engines = sys.argv[1:] or ["local", "mpirun", "srun"]
     os.environ["PYTHONPATH"] = str(kept)
     with hosts.network(), tempfile.TemporaryDirectory() as name, hosts.daemons(name):
         time.sleep(3)

@@ -1,0 +1,76 @@
+"""``python -m mlp_mx.evaluate``: a saved model's accuracy beside the recorded and published one."""
+
+import sys
+
+from .. import Error, InputError, checkpoint, data, runtime
+from .._support import cli
+from ..data import recorded
+from ..predict import relu_net
+from ..train import evaluate_accuracy, published
+
+# Another CPU rounds differently, which can change the prediction for an image in 10 000.
+TOLERANCE = 1.5e-4
+
+
+def _parser():
+    parser = cli.ArgumentParser(
+        prog="python -m mlp_mx.evaluate",
+        description="Compare a saved model's accuracy on training and test data with what was "
+        "recorded when it was saved, and with the published accuracy. Exit code 1: it differs from "
+        "the recorded accuracy by more than an image in 10 000.",
+    )
+    add = parser.add_argument
+    add("model", type=cli.path, metavar="MODEL", help="saved model, .npz or .params")
+    add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
+    add("--dataset", choices=data.DATASETS,
+        help="data set (default: the one that the model was trained on)")
+    add("--data-dir", type=cli.path, metavar="DIR", help="folder for the data set")
+    return parser
+
+
+def _load_data(args, metadata, ctx):
+    """The training and the test data that the command line or else the metadata name."""
+    name, options = metadata.get("dataset"), {"ctx": ctx, "progress": True}
+    if args.dataset is None and isinstance(name, str):
+        return recorded.load_again(name, args.data_dir, **options)
+    return data.load(args.dataset or "auto", args.data_dir, **options)
+
+
+def _compare(part, measured, saved, published_accuracy):
+    """Print an accuracy and those to compare it with; say what is wrong with it, or None."""
+    is_recorded = type(saved) in (int, float)
+    others = [f"recorded: {saved:.5f}" if is_recorded else "none recorded"]
+    if published_accuracy:
+        others.append(f"published for the chapter's settings: {published_accuracy}")
+    print(f"{part + ' accuracy:':<18} {measured:.5f} ({'; '.join(others)})", flush=True)
+    if is_recorded and not abs(measured - saved) <= TOLERANCE:
+        return f"its {part} accuracy is {measured:.5f}, but {saved:.5f} is recorded"
+    return None
+
+
+@cli.command
+def main(argv=None):
+    """Print both accuracies; fail if they are not the recorded ones."""
+    args = _parser().parse_args(argv)
+    ctx = runtime.context(args.ctx)
+    params, metadata = checkpoint.load(args.model, ctx)
+    loaders = _load_data(args, metadata, ctx)
+    name, num_outputs = loaders[0].name, loaders[0].num_outputs
+    if params[-1].size != num_outputs:
+        raise InputError(f"{args.model}: expected a network with {num_outputs} outputs for {name}, "
+                         f"found {params[-1].size}; use another model or data set")
+    print(f"{cli.printable(name)}: {loaders[0].num_examples} training and "
+          f"{loaders[1].num_examples} test examples, on {ctx}", flush=True)
+    saved = metadata if metadata.get("dataset") == name else {}
+    epoch = saved["epoch"] if type(saved.get("epoch")) is int else 9
+    others = published.after(epoch) if name == "MNIST" else (None, None)
+    problems = [_compare(part, evaluate_accuracy(loader, params, relu_net), saved.get(key), other)
+                for part, key, loader, other in zip(
+                    ("training", "test"), ("train_accuracy", "test_accuracy"), loaders, others)]
+    if any(problems):
+        raise Error(f"{args.model}: {' and '.join(filter(None, problems))}; the file, the data set "
+                    "or the software has changed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

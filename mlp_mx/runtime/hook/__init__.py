@@ -1,0 +1,1 @@
+"""The folder that `mlp_mx.runtime.inherited` puts on PYTHONPATH."""
