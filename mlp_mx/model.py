@@ -1,8 +1,11 @@
 """The chapter's model: six parameter arrays, and functions of them."""
 
+import numbers
+
 import numpy as np
 
-from ._support.functions import computed
+from . import InputError
+from ._support.functions import computed, net_of_params
 from .runtime.lazy import mx, nd
 
 __all__ = [
@@ -14,14 +17,16 @@ __all__ = [
 def init_params(
     num_inputs=784, num_hidden=256, num_outputs=10, weight_scale=0.01, seed=None, ctx=None
 ):
-    """Draw the parameters of a network with two hidden layers, and attach their gradients.
+    """Draw the parameters of a network, and attach their gradients.
 
     All are drawn from a normal distribution around 0, the biases too, as in the chapter.
 
     Parameters
     ----------
-    num_inputs, num_hidden, num_outputs : int, default 784, 256, 10
-        Sizes of the layers; both hidden layers have the same size.
+    num_inputs, num_outputs : int, default 784, 10
+        Sizes of the first and the last layer.
+    num_hidden : int or sequence of int, default 256
+        Sizes of the hidden layers; a number stands for the chapter's two layers of that size.
     weight_scale : float, default 0.01
         Standard deviation.
     seed : int, optional
@@ -33,7 +38,7 @@ def init_params(
     Returns
     -------
     list of NDArray, float32
-        ``[W1, b1, W2, b2, W3, b3]``, of the shapes that `shapes` gives.
+        ``[W1, b1, W2, b2, …]``, of the shapes that `shapes` gives.
     """
     random = np.random.RandomState(seed)
     params = [
@@ -46,12 +51,12 @@ def init_params(
 
 
 def shapes(num_inputs=784, num_hidden=256, num_outputs=10):
-    """The shapes of W1, b1, W2, b2, W3 and b3: (inputs, outputs) and (outputs,) of each layer."""
-    return [
-        (num_inputs, num_hidden), (num_hidden,),
-        (num_hidden, num_hidden), (num_hidden,),
-        (num_hidden, num_outputs), (num_outputs,),
-    ]
+    """The shapes of W1, b1, W2, b2, …: (inputs, outputs) and (outputs,) of each layer."""
+    hidden = (num_hidden, num_hidden) if np.ndim(num_hidden) == 0 else tuple(num_hidden)
+    sizes = (num_inputs, *hidden, num_outputs)
+    if not all(isinstance(size, numbers.Integral) and size > 0 for size in sizes):
+        raise InputError(f"expected sizes of layers, whole numbers of at least 1, found {sizes}")
+    return [shape for layer in zip(sizes, sizes[1:]) for shape in (layer, layer[1:])]
 
 
 def relu(X):
@@ -80,7 +85,7 @@ def softmax(y_linear):
 
 
 def cross_entropy(yhat, y):
-    """Cross-entropy of probabilities; `softmax_cross_entropy` is finite even where one underflows.
+    """Cross-entropy of probabilities. Prefer `softmax_cross_entropy`, which cannot underflow.
 
     Parameters
     ----------
@@ -140,14 +145,17 @@ def predict(X, params, net=net):
 
     Parameters
     ----------
-    X, params
+    X : NDArray or ndarray, shape (batch, …)
+    params
         As for `net`.
     net : callable, optional
-        Another function of the same form.
+        Another function of the same form, or of X alone.
 
     Returns
     -------
     NDArray, float32, shape (batch,)
         Class indices.
     """
-    return nd.argmax(computed(net, X.flatten(), params), axis=1)
+    if not isinstance(X, nd.NDArray):
+        X = nd.array(X, params[0].context)
+    return nd.argmax(computed(net_of_params(net), X.flatten(), params), axis=1)

@@ -1,5 +1,6 @@
 """Functions that users pass: what to call them, and how to say where they fail."""
 
+import functools
 import inspect
 import re
 import textwrap
@@ -8,7 +9,7 @@ import warnings
 
 from .. import InputError
 
-__all__ = ["FAILURES", "computed", "name_of", "parts_of", "reason_of", "warn_of"]
+__all__ = ["FAILURES", "computed", "name_of", "net_of_params", "parts_of", "reason_of", "warn_of"]
 
 # What a function raises whose arguments do not fit it. MXNetError is a RuntimeError.
 FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError, AssertionError)
@@ -85,3 +86,33 @@ def reason_of(error):
         return f"cannot multiply ({left}) by ({right})"
     reason = lines[-1 if is_mxnets else 0].removeprefix("MXNetError: ")
     return textwrap.shorten(reason, 300, placeholder="…")
+
+
+def net_of_params(net):
+    """A network as a function of X and params.
+
+    The chapter's own ``net(X)``, which finds its parameters among the globals, becomes one, and so
+    does a gluon block.
+    """
+    if not hasattr(net, "collect_params") and _num_required(net) != 1:
+        return net
+
+    @functools.wraps(net, updated=())
+    def net_of_X(X, params):
+        return net(X)
+
+    del net_of_X.__wrapped__  # which has another signature
+    net_of_X.__name__ = name_of(net)
+    return net_of_X
+
+
+def _num_required(function):
+    """How many arguments a function takes by position, without those that have defaults."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # one that is not written in Python
+        return None
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return None
+    return sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+               and parameter.default is parameter.empty for parameter in parameters)

@@ -184,6 +184,8 @@ class packed(collections.abc.Sequence):
         layout = self.layout
         if layout and layout.has_all_gradients():
             return layout.updated()
+        if layout and not layout.is_used:  # whatever computed gradients, if anything did
+            self.unpack()
         self._take_apart()
         return self._originals
 

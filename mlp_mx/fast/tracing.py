@@ -76,7 +76,8 @@ def traced(function):
             return function(*args, **kwargs)
         return graphs.compute(args, kwargs)
 
-    execute.is_traced = execute
+    execute.is_traced = execute  # and not True, which `functools.wraps` would pass on to others
+    execute.runs_as_written = graphs.runs_as_written
     return execute
 
 
@@ -100,6 +101,10 @@ class _Graphs(threading.local):
         self._num_calls = 0
         self._is_as_written = False
         self._under_way = None
+
+    def runs_as_written(self):
+        """Whether there can be no graph, as far as is known."""
+        return self._is_as_written
 
     def compute(self, args, kwargs):
         """The function's result, by a graph if there can be one."""
@@ -198,6 +203,7 @@ class _Call:
             autograd.is_recording(), autograd.is_training(), self._describe(args),
             self._describe(kwargs), surroundings.token(),
             *[pack.layout and pack.layout.token for pack in thread.packs])
+        self._num_arguments = len(self._arrays)
 
     def _describe(self, value):
         """Collect the arrays in a value; return what else there is of it, hashable."""
@@ -227,13 +233,14 @@ class _Call:
 
     def _add_surroundings(self):
         """Add the arrays that the function may have from elsewhere, such as globals."""
-        for array in [*self._surroundings.arrays, *[
-                original for pack in thread.packs for original in pack.originals]]:
+        elsewhere = {id(array): array for array in [*self._surroundings.arrays, *[
+            original for pack in thread.packs for original in pack.originals]]}
+        for array in elsewhere.values():
             if type(array) is nd.NDArray and array.grad is not None:
                 self._add(array, *place_of(array))
 
     def execute(self, graph):
-        """The graph's result."""
+        """The graph's result, on the device of the first argument."""
         if max(graph.positions, default=0) >= len(self._arrays):
             self._add_surroundings()
         places = [self._places[position] for position in graph.positions]
@@ -243,6 +250,8 @@ class _Call:
             if layout:
                 given[index] = (layout.on(ctx) if ctx else layout.values)[number]
                 layout.is_used = layout.is_used or self.key[0]
+            elif graph.positions[index] >= self._num_arguments:
+                given[index] = given[index].as_in_context(ctx)
         return graph(given)
 
     def trace(self):
@@ -280,19 +289,20 @@ class _Call:
         for pack in thread.packs:
             if pack.layout:
                 pack.layout.write_back()
-        num_arguments = len(self._arrays)
         self._add_surroundings()
+        home = self._arrays[-1].context  # a parameter's, if there is one
         is_training = autograd.is_training()
         with autograd.pause(train_mode=is_training):
-            before = [array.copy() for array in self._arrays]
-            variables = [_variable(array) for array in before[:num_arguments]]
-            variables += self._arrays[num_arguments:]
+            before = [_at_home(array, home).copy() for array in self._arrays]
+            variables = [_variable(array) for array in before[:self._num_arguments]]
+            variables += self._arrays[self._num_arguments:]
             try:
                 with autograd.record(train_mode=is_training):
                     result = self._result(variables)
                 yield result, variables, before
             finally:
-                for variable, value in zip(self._arrays[num_arguments:], before[num_arguments:]):
+                for variable, value in zip(variables[self._num_arguments:],
+                                           before[self._num_arguments:]):
                     variable[:] = value
 
     def _result(self, variables):

@@ -8,9 +8,10 @@ import time
 
 from .. import fast, model
 from .._support import signals
+from .._support.functions import net_of_params
 from ..runtime.lazy import autograd, nd
 from . import batches, hints
-from .arguments import check_arguments, net_of_params
+from .arguments import check_arguments, check_network
 from .epochs import Epoch, lazily
 from .hints import DivergenceError
 
@@ -47,7 +48,8 @@ def evaluate_accuracy(data_iterator, params, net=model.net):
     float
         In [0, 1].
     """
-    net = fast.traced(net_of_params(net, params))
+    check_network(net, params)
+    net = fast.traced(net_of_params(net))
     numerator = denominator = 0
     with fast.packed(params) as params:
         for data, label in batches.for_evaluation(data_iterator, params, net):
@@ -141,7 +143,7 @@ def fit(params, train_data, test_data, epochs=10, learning_rate=0.001, net=model
         training seems to go wrong: for example, if the loss has not fallen in an epoch.
     """
     check_arguments(params, train_data, test_data, epochs, learning_rate, net, loss, update)
-    net, loss = fast.traced(net_of_params(net, params)), fast.traced(loss)
+    net, loss = fast.traced(net_of_params(net)), fast.traced(loss)
     first = None
     for epoch in range(start_epoch, epochs):
         begin = time.perf_counter()
@@ -154,6 +156,7 @@ def fit(params, train_data, test_data, epochs=10, learning_rate=0.001, net=model
                     working, batches.with_labels_in_range(seen, first.num_outputs), learning_rate,
                     net, loss, update, first.num_outputs)
                 hints.compare_late_batch(seen, epoch, working, net, loss, first.num_outputs)
+                first.look_again(working)
             mean_loss = cumulative_loss / seen.num_examples
             watched.check(params, mean_loss, learning_rate, first)
             test_accuracy = evaluate_accuracy(test_data, params, net)

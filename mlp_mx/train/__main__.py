@@ -6,11 +6,10 @@ import os
 import sys
 from typing import NamedTuple
 
-from . import Epoch, fit, published, record
-from .. import InputError, checkpoint, data, model, runtime
+from . import SGD, Epoch, distributed, fit, published, record
+from .. import InputError, checkpoint, data, model
 from .._support import cli, signals
 from ..data import recorded
-from .distributed import join
 
 
 def _default(function, name):
@@ -150,8 +149,11 @@ def _start(args, ctx, progress):
 def _records(params, train_data, test_data, settings, history, workers):
     """Train; yield a record after each epoch."""
     workers.check_consistent((settings, history), params)
-    return fit(params, train_data, test_data, settings.epochs, settings.learning_rate,
-               start_epoch=len(history), progress=workers.rank == 0, workers=workers)
+    parts = workers.part(train_data), workers.part(test_data)
+    epochs = fit(params, *parts, settings.epochs, settings.learning_rate,
+                 update=workers.synchronised(SGD), start_epoch=len(history),
+                 progress=workers.rank == 0)
+    return workers.combined(epochs, *parts)
 
 
 def _follow(records, recorder):
@@ -210,9 +212,9 @@ def main(argv=None):
     """Train as the command line says, and print one line per epoch."""
     args = _parser().parse_args(argv)
     cli.check_different(args, "--save", "--log", "--plot")
-    ctx = runtime.context(args.ctx)
+    ctx = distributed.context(args.ctx)
     with contextlib.ExitStack() as stack:
-        workers = stack.enter_context(join([ctx]))
+        workers = stack.enter_context(distributed.join(ctx))
         if workers.rank > 0:
             stack.enter_context(contextlib.redirect_stdout(None))
         _run(args, ctx, workers)

@@ -1,6 +1,5 @@
-"""The arguments of `fit`: do they fit together? And networks of other forms."""
+"""The arguments of `fit`: what they have to be, and what to do about others."""
 
-import functools
 import inspect
 import numbers
 
@@ -10,19 +9,17 @@ from .. import InputError
 from .._support.functions import name_of
 from ..runtime.lazy import autograd, mx, nd
 
-__all__ = ["check_arguments", "check_params", "net_of_params"]
+__all__ = ["check_arguments", "check_network"]
 
 
 def check_arguments(params, train_data, test_data, epochs, learning_rate, net, loss, update):
     """Raise an `InputError` for arguments of `fit` that cannot be used."""
-    check_params(params)
-    for name, function, form in (("net", net, "net(X, params)"),
-                                 ("loss", loss, "loss(yhat_linear, y)"),
+    check_network(net, params)
+    for name, function, form in (("loss", loss, "loss(yhat_linear, y)"),
                                  ("update", update, "update(params, lr)")):
         if not callable(function):
             raise InputError(f"expected a function {form} as {name}, found "
                              f"{type(function).__name__}")
-    for function, form in (loss, "loss(yhat_linear, y)"), (update, "update(params, lr)"):
         if not _takes_two(function):
             raise InputError(f"expected {form} to take two arguments, found "
                              f"{name_of(function)}{inspect.signature(function)}")
@@ -50,8 +47,8 @@ def _check_batches(name, batches):
                          f"found {type(batches).__name__}")
 
 
-def check_params(params):
-    """Raise an `InputError` unless these are parameters: float32 NDArrays."""
+def check_network(net, params):
+    """Raise an `InputError` unless these are a function and parameters: float32 NDArrays."""
     if callable(params):
         raise InputError(f"expected a list of parameters, found {name_of(params)}, a function; "
                          "pass your own network as net=…")
@@ -59,6 +56,8 @@ def check_params(params):
         raise InputError("expected a list of parameters, such as [W1, b1, W2, b2], found "
                          + (type(params).__name__ if not hasattr(params, "__len__")
                             or isinstance(params, nd.NDArray) else "none"))
+    if not callable(net):
+        raise InputError(f"expected a function net(X, params), found {type(net).__name__}")
     for number, param in enumerate(getattr(params, "originals", params)):
         if isinstance(param, mx.np.ndarray):
             raise InputError("expected NDArrays as parameters, found mx.np arrays; pass "
@@ -80,38 +79,3 @@ def _takes_two(function):
     except TypeError:
         return False
     return True
-
-
-def net_of_params(net, params):
-    """A network as a function of X and params; an `InputError` if either is something else.
-
-    The chapter's own ``net(X)``, which finds its parameters among the globals, becomes one, and so
-    does a gluon block: the arrays in `params` must be those that it uses.
-    """
-    check_params(params)
-    if not callable(net):
-        raise InputError(f"expected a function net(X, params), found {type(net).__name__}")
-    if hasattr(net, "is_traced") and _takes_two(net):
-        return net
-    if not hasattr(net, "collect_params") and _num_required(net) != 1:
-        return net
-
-    @functools.wraps(net, updated=())
-    def net_of_X(X, params):
-        return net(X)
-
-    del net_of_X.__wrapped__  # whose signature is another
-    net_of_X.__name__ = name_of(net)
-    return net_of_X
-
-
-def _num_required(function):
-    """How many arguments a function takes by position, without those that have defaults."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # one that is not written in Python
-        return None
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return None
-    return sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-               and parameter.default is parameter.empty for parameter in parameters)

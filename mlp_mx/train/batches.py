@@ -38,9 +38,12 @@ def for_evaluation(data_iterator, params, net):
     ctx = params.originals[0].context
     seen = Seen(_on_device(map(_checked, steps(data_iterator, show=False)), ctx), "evaluate")
     num_outputs = num_outputs_of(net, params, seen.first)
-    queues = [mx.cpu(0), mx.cpu(1)] if ctx.device_type == "cpu" else [ctx]
+    queues = [mx.cpu(0), mx.cpu(1)] if params.layout and ctx.device_type == "cpu" else [ctx]
     for (X, label), queue in zip(with_labels_in_range(seen, num_outputs), itertools.cycle(queues)):
-        yield X.as_in_context(queue), label.as_in_context(queue)
+        if getattr(net, "runs_as_written", bool)() or not params.layout:
+            yield X.copy(), label  # a network may change its batch, which is a part of all data
+        else:
+            yield X.as_in_context(queue), label.as_in_context(queue)
 
 
 class Seen:
@@ -126,7 +129,7 @@ def _check_labels(labels, num_outputs):
 def num_outputs_of(net, params, batch):
     """How many logits a network returns; an `InputError` if it returns something else."""
     X, label = batch
-    output = net(X.reshape((len(X), -1)), params)
+    output = net(X.copy().reshape((len(X), -1)), params)  # a copy, since it may be changed
     shape = getattr(output, "shape", ())
     if not isinstance(output, nd.NDArray) or len(shape) != 2 or shape[0] != len(X):
         raise InputError(f"expected logits, an NDArray of shape ({len(X)}, num_outputs), from "

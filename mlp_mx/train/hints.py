@@ -27,25 +27,37 @@ class First:
     Attributes
     ----------
     num_outputs : int
-    loss : float
-        Mean loss of the batch before the first update, in nats.
+    loss, loss_now : float
+        Mean loss of the batch before the first update, and when it was looked at last, in nats.
     """
 
     def __init__(self, batch, train_data, params, net, loss):
         X, label = batch
-        self.net = net
-        with autograd.record():
-            self.num_outputs = num_outputs_of(net, params, batch)
-            output = net(X.reshape((len(X), -1)), params)
-            losses = loss(output, nd.one_hot(label, self.num_outputs))
+        self.num_outputs = num_outputs_of(net, params, batch)
+        self._batch, self.net, self._loss = batch, net, loss
+        output, losses = self._computed(params)
         _check_losses(losses, len(X), loss)
-        self.loss = float(nd.sum(losses).asscalar()) / len(X)
+        self.loss = self.loss_now = _mean(losses, len(X))
         if not math.isfinite(self.loss):
             raise DivergenceError(f"the loss is not finite in epoch 0: {FIRST_ADVICE}")
         _hint_of_arguments(net)
         _hint_of_classes(self.num_outputs, train_data, net)
         with autograd.pause(train_mode=True):
             _hint_of_loss(output.detach(), label, parts_of(loss), net)
+
+    def _computed(self, params):
+        X, label = self._batch
+        with autograd.record():
+            output = self.net(X.copy().reshape((len(X), -1)), params)
+            return output, self._loss(output, nd.one_hot(label, self.num_outputs))
+
+    def look_again(self, params):
+        """Compute the loss of the batch again, `loss_now`."""
+        self.loss_now = _mean(self._computed(params)[1], len(self._batch[1]))
+
+
+def _mean(losses, num_examples):
+    return float(nd.sum(losses).asscalar()) / num_examples
 
 
 def _check_losses(losses, num_examples, loss):
@@ -103,7 +115,7 @@ def compare_late_batch(seen, epoch, params, net, loss, num_outputs):
     """Compute a late batch by graphs and as written: a graph may no longer be what it was."""
     number, X, label = seen.late
     with fast.checking(f"batch {number} of epoch {epoch}"), autograd.record():
-        loss(net(X.reshape((len(X), -1)), params), nd.one_hot(label, num_outputs))
+        loss(net(X.copy().reshape((len(X), -1)), params), nd.one_hot(label, num_outputs))
 
 
 class Watched:
@@ -134,7 +146,7 @@ class Watched:
         elif mean_loss > 10 * max(first.loss, 1):
             warn_of(net, f"the loss rose from {first.loss:.3g} to {mean_loss:.3g} in epoch "
                     f"{self._epoch}; the learning rate is too large, try a tenth of it")
-        elif self._epoch == 0 and mean_loss > 0.999 * first.loss:
-            warn_of(net, f"the loss did not fall in epoch 0: {first.loss:.4g} before, "
-                    f"{mean_loss:.4g} on average; try another learning rate, and check that labels "
-                    "belong to their images")
+        elif self._epoch == 0 and first.loss_now >= first.loss:
+            warn_of(net, f"the loss did not fall in epoch 0: {first.loss:.4g} before and "
+                    f"{first.loss_now:.4g} after it, in the first batch; try another learning "
+                    "rate, and check that labels belong to their images")
