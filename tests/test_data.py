@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlp_mx import InputError, data
-from mlp_mx.runtime import gluon, nd
+from mlp_mx.runtime import gluon, mx, nd
 
 
 def loader(batch_size=32, seed=None):
@@ -63,8 +63,87 @@ def test_load_yields_what_gluons_own_loader_yields(mnist_dir):
 @pytest.mark.parametrize("options, complaint", [
     ({"batch_size": 0}, "expected a batch size of 1 or more"),
     ({"batch_size": 2.5}, "expected a batch size of 1 or more"),
-    ({"dataset": "cifar"}, "expected the data set auto, mnist or glyphs, .*'cifar'"),
+    ({"seed": -1}, "expected a seed from 0 to 4294967295, or None, found -1"),
+    ({"dataset": "cifar"}, "expected the data set auto, mnist, glyphs or idx, .*'cifar'"),
 ])
 def test_load_refuses_what_it_does_not_know(options, complaint):
     with pytest.raises(InputError, match=complaint):
         data.load(**options)
+
+
+RANDOM = np.random.RandomState(0)
+PIXELS = RANDOM.randint(0, 256, (50, 8, 8)).astype(np.uint8)
+CLASSES = np.arange(50) % 7
+
+
+@pytest.mark.parametrize("shape", [(50, 64), (50, 8, 8), (50, 8, 8, 1), (50, 2, 4, 2, 4)])
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float16", "float32", "float64"])
+@pytest.mark.parametrize("array", [
+    np.array, lambda values: nd.array(values, dtype=values.dtype),
+    lambda values: mx.np.array(values, dtype=values.dtype)])
+def test_array_loader_takes_ones_own_arrays(array, dtype, shape):
+    values = PIXELS.reshape(shape).astype(dtype)
+    loader_ = data.ArrayLoader(array(values), array(CLASSES.astype(dtype)), 32)
+    assert (loader_.num_outputs, loader_.num_examples, loader_.classes) == (7, 50, None)
+    assert repr(loader_) == (
+        f"ArrayLoader('arrays': 50 examples of shape {shape[1:]}, batch size 32)")
+    X, label = zip(*loader_)
+    assert {type(batch) for batch in X + label} == {nd.NDArray}
+    assert {batch.dtype for batch in X + label} == {np.float32}
+    assert [batch.shape for batch in X] == [(32, *shape[1:]), (18, *shape[1:])]
+    expected = PIXELS.reshape(shape) / np.float32(255 if dtype == "uint8" else 1)
+    np.testing.assert_array_equal(np.concatenate([batch.asnumpy() for batch in X]), expected)
+    assert labels(zip(X, label)) == CLASSES.tolist()
+
+
+@pytest.mark.filterwarnings("error")  # from gluon's destructor, for example
+@pytest.mark.parametrize("X, label, complaint", [
+    (PIXELS, CLASSES[1:], "a label for each example, found 50 examples and 49 labels"),
+    (PIXELS[:0], CLASSES[:0], "at least one example, found data of shape .0, 8, 8."),
+    (PIXELS, CLASSES[:, None], r"shape \(50,\), found \(50, 1\); use label.reshape\(-1\)"),
+    (PIXELS, nd.one_hot(nd.array(CLASSES), 7), "one-hot, use label.argmax.axis=1."),
+    (CLASSES, PIXELS, "exchange data and labels"),
+    (PIXELS, CLASSES - 1, "whole numbers from 0 as labels, found -1"),
+    (PIXELS, CLASSES / 2, "whole numbers from 0 as labels, found 0.5"),
+    (PIXELS, np.where(CLASSES == 3, np.nan, 0), "whole numbers from 0 as labels, found nan"),
+    (np.where(PIXELS == PIXELS[9, 0, 0], np.inf, 0), CLASSES, "finite numbers, found inf in"),
+    (nd.array(PIXELS) / 0, CLASSES, "finite numbers, found (inf|nan) in example 0"),
+    (PIXELS * 1e300, CLASSES, "finite numbers, found inf in example 0"),
+    (PIXELS.astype(str), CLASSES, "data: expected numbers, found dtype <U3; convert"),
+    (PIXELS, CLASSES.astype(str), "labels: expected numbers, found dtype <U21; .*numpy.unique"),
+    (PIXELS.astype(object), CLASSES, "data: expected numbers, found dtype object"),
+    ([[1, 2], [3]], CLASSES, "data: expected"),
+    ("MNIST", CLASSES, "data: expected an array, found str"),
+])
+def test_array_loader_refuses_other_arrays_in_one_line(X, label, complaint):
+    with pytest.raises(InputError, match=complaint) as caught:
+        data.ArrayLoader(X, label)
+    assert "\n" not in str(caught.value)
+
+
+def test_array_loader_knows_the_names_of_classes():
+    loader_ = data.ArrayLoader(PIXELS, CLASSES, classes=tuple("abcdefghi"))
+    assert loader_.num_outputs == 9 and loader_.classes == list("abcdefghi")
+    with pytest.raises(InputError, match="at least 7 names of classes, .*found 2"):
+        data.ArrayLoader(PIXELS, CLASSES, classes="ab")
+
+
+def test_loaders_yield_ndarrays_under_set_np(few_glyphs):
+    expected = [batch.asnumpy() for batch in next(iter(data.load("glyphs")[0]))]
+    mx.npx.set_np()
+    try:
+        train_data, _ = data.load("glyphs")
+        own = data.ArrayLoader(mx.np.array(PIXELS), mx.np.array(CLASSES))
+        for loader_ in train_data, own:
+            batches = [*next(iter(loader_)), *next(loader_.in_order(5))]
+            assert {type(batch) for batch in batches} == {nd.NDArray}
+        found = [batch.asnumpy() for batch in next(iter(train_data))]
+    finally:
+        mx.npx.reset_np()
+    assert all((one == other).all() for one, other in zip(found, expected))
+
+
+def test_array_loader_is_public_and_does_not_load_mxnet_before_it_is_used(python):
+    code = ("import sys; from mlp_mx import data; assert 'ArrayLoader' in dir(data); "
+            "assert 'mxnet' not in sys.modules; data.ArrayLoader; assert 'mxnet' in sys.modules")
+    assert python("-c", code).stderr == ""

@@ -25,6 +25,7 @@ def splits():
 def folder(tmp_path, splits, monkeypatch):
     """A data folder in which `splits` are saved; drawing them again costs nothing."""
     monkeypatch.setattr(glyphs, "SIZES", {"train": 1000, "test": 1000})
+    monkeypatch.setattr(glyphs, "DIGEST", glyphs._digest(splits.values()))
     monkeypatch.setattr(glyphs, "generate", lambda split, progress: splits[split])
     glyphs.load(tmp_path / "data")
     return tmp_path / "data"
@@ -67,14 +68,34 @@ def test_load_reads_what_it_saved_and_draws_again_what_is_damaged(folder, splits
     content = kept.read_bytes()
     flipped = bytearray(content)
     flipped[len(flipped) // 2] ^= 1
-    np.savez(kept, **{f"{split}_{kind}": np.zeros(3, np.uint8)
-                      for split in splits for kind in ("images", "labels")})
-    for damaged in (kept.read_bytes(), flipped, content[:-1000], b""):
+    for damaged in (flipped, content[:-1000], b""):
         kept.write_bytes(damaged)
         assert_loaded(folder, splits)
         assert kept.read_bytes() == content and [*folder.iterdir()] == [kept]
     monkeypatch.setattr(glyphs, "generate", None)  # is not called
     assert_loaded(folder, splits)
+
+
+def test_load_never_overwrites_or_takes_an_intact_file_of_something_else(folder, splits):
+    kept, = folder.iterdir()
+    arrays = dict(np.load(kept))
+    crafted = {**arrays, "test_labels": np.full(1000, 77, np.uint8)}
+    nans = {**arrays, "train_images": np.full((1000, 28, 28), np.nan)}
+    for others in {"W1": np.zeros((784, 10))}, crafted, nans, {**arrays, "more": np.zeros(3)}:
+        np.savez(kept, **others)
+        content = kept.read_bytes()
+        with pytest.raises(InputError, match="glyphs-1.npz is intact but holds something else"):
+            glyphs.load(folder)
+        assert kept.read_bytes() == content
+
+
+def test_load_does_not_save_what_other_machines_would_not_draw(folder, splits, monkeypatch):
+    kept, = folder.iterdir()
+    kept.unlink()
+    monkeypatch.setattr(glyphs, "DIGEST", "of others")
+    with pytest.warns(UserWarning, match="cannot be saved in .*draws others than elsewhere"):
+        assert_loaded(folder, splits)
+    assert not [*folder.iterdir()]
 
 
 def test_load_works_where_nothing_can_be_saved(folder, splits):

@@ -3,12 +3,12 @@
 import warnings
 
 from .. import InputError
-from ..runtime.lazy import gluon, mx, nd
+from ..runtime.lazy import mx
 from . import mnist
 
 __all__ = ["ArrayLoader", "DATASETS", "load", "transform"]
 
-DATASETS = ("auto", "mnist", "glyphs")
+DATASETS = ("auto", "mnist", "glyphs", "idx")
 
 
 def __getattr__(name):
@@ -44,10 +44,10 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
 
     Parameters
     ----------
-    dataset : {"auto", "mnist", "glyphs"}, default "auto"
+    dataset : {"auto", "mnist", "glyphs", "idx"}, default "auto"
         "mnist" is downloaded if it is missing. "glyphs" are digits drawn from fonts (see
         `mlp_mx.data.glyphs`). "auto" is MNIST or, if that cannot be downloaded, glyphs and a
-        warning.
+        warning. "idx" is your own, four IDX files in `data_dir` (see `mlp_mx.data.idx`).
     data_dir : path-like, optional
         Folder of the data set; for the default, see `mlp_mx.data.mnist.folder`.
     batch_size : int, default 64
@@ -62,7 +62,7 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     -------
     train_data, test_data : ArrayLoader
         They yield ``(data, label)``: float32 NDArrays of shape (batch, 28, 28, 1), in [0, 1], and
-        of shape (batch,). Test data are never shuffled.
+        of shape (batch,); images of "idx" keep their size. Test data are never shuffled.
 
     Raises
     ------
@@ -73,32 +73,37 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
         If MNIST is asked for, missing, and cannot be downloaded.
     """
     if dataset not in DATASETS:
-        raise InputError(f"expected the data set auto, mnist or glyphs, found {dataset!r}")
+        raise InputError(f"expected the data set auto, mnist, glyphs or idx, found {dataset!r}")
     from .loader import ArrayLoader, check_batches  # here, because they load MXNet
 
     check_batches(batch_size, seed)
     ctx = ctx or mx.cpu()
-    name, halves = _read(dataset, data_dir, progress)
+    name, classes, num_outputs, halves = _read(dataset, data_dir, progress)
     # One after the other, so that only one is in memory as both uint8 and float32.
-    train_data = ArrayLoader(*next(halves), batch_size, seed, name, ctx=ctx)
-    test_data = ArrayLoader(*next(halves), batch_size, None, name, ctx=ctx)
-    return train_data, test_data
+    loaders = [ArrayLoader(*half, batch_size, half_seed, name, classes, ctx)
+               for half, half_seed in zip(halves, (seed, None))]
+    for loader in loaders:
+        loader.num_outputs = num_outputs  # even if the test set lacks the last class
+    return tuple(loaders)
 
 
 def _read(dataset, data_dir, progress):
-    """The data set's name, and an iterator over its training and test sets as uint8."""
+    """A data set's name, classes, their number, and an iterator over both halves as uint8."""
+    from . import glyphs, idx  # here, because --help does not need NumPy
+
+    if dataset == "idx":
+        return idx.load(data_dir)
     if dataset != "glyphs":
         try:
-            root = str(mnist.fetch(data_dir, progress))
-            return "MNIST", (gluon.data.vision.MNIST(root, train)[:] for train in (True, False))
+            folder = mnist.fetch(data_dir, progress)
+            images_and_labels = [folder / name for name in mnist.FILES]
+            return "MNIST", None, 10, (
+                (idx.read(images)[..., None], idx.read(labels))
+                for images, labels in zip(images_and_labels[::2], images_and_labels[1::2]))
         except mnist.DownloadError as error:
             if dataset == "mnist":
                 raise
-            warnings.warn("THIS IS NOT MNIST but digits drawn from fonts: do not compare results "
-                          f"with MNIST's. {error}", stacklevel=3)
-    from . import glyphs  # here, because --help does not need NumPy
-
-    return "glyphs", (
-        (nd.array(images[..., None], dtype="uint8"), labels)
-        for images, labels in glyphs.load(data_dir, progress)
-    )
+            warnings.warn("THIS IS NOT MNIST but glyphs, digits drawn from fonts: do not compare "
+                          f"results with MNIST's. {error}", stacklevel=3)
+    return "glyphs", None, 10, (
+        (images[..., None], labels) for images, labels in glyphs.load(data_dir, progress))

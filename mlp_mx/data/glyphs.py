@@ -8,6 +8,7 @@ random rotation, shear, stretch and elastic warp. Stroke weight is added to the 
 divides them.
 """
 
+import hashlib
 import io
 import os
 import warnings
@@ -25,6 +26,7 @@ __all__ = ["generate", "load"]
 
 VERSION = 1  # in the file's name; increase it when the images change
 SIZES = {"train": 60000, "test": 10000}
+DIGEST = "02db56bebcf220a59c3bf63bcc1dfacfca757f884868fe6ce65f59e8a7d9d3bc"  # see _digest
 # Their digits have the same outlines in all versions of Matplotlib.
 FONTS = {
     "train": (
@@ -209,8 +211,9 @@ def generate(split="train", num_examples=None, progress=False):
 def load(data_dir=None, progress=False):
     """Load both splits, as `generate` returns them, from `mlp_mx.data.mnist.folder`.
 
-    The first time, they are drawn and saved there. A folder that cannot be written to causes a
-    warning; something that is not a folder, an `InputError`.
+    The first time, they are drawn and saved there; a damaged file is replaced. A folder that cannot
+    be written to causes a warning; something that is not a folder, or an intact file of something
+    else, an `InputError`.
     """
     folder = mnist.folder(data_dir)
     if os.path.exists(folder) and not os.path.isdir(folder):
@@ -218,9 +221,13 @@ def load(data_dir=None, progress=False):
     path = folder / f"glyphs-{VERSION}.npz"
     try:
         return _read(path)
+    except InputError:
+        raise
     except Exception:  # missing, or damaged: ZIP archives fail in many ways
         splits = {split: generate(split, progress=progress) for split in SIZES}
     try:
+        if _digest(splits.values()) != DIGEST:
+            raise WriteError("this Matplotlib or NumPy draws others than elsewhere")
         folder.mkdir(parents=True, exist_ok=True)
         _write(path, splits)
     except (OSError, WriteError) as error:
@@ -239,10 +246,27 @@ def _write(path, splits):
 
 
 def _read(path):
+    """The splits in a file; an `InputError` if it is intact, but not the glyphs."""
     # .npz files are ZIP archives, so reading an array checks its CRC.
     with open_regular(path) as file, np.load(file) as arrays:
-        splits = tuple((arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in SIZES)
-    for (images, labels), size in zip(splits, SIZES.values()):
-        if (images.shape, labels.shape) != ((size, SIDE, SIDE), (size,)):
-            raise ValueError("unexpected shapes")
+        names = [f"{split}_{kind}" for split in SIZES for kind in ("images", "labels")]
+        is_ours = sorted(arrays.files) == sorted(names)
+        if is_ours:  # and small: the directory is read, and nothing else yet
+            room = 4096 + sum(SIZES.values()) * (SIDE * SIDE + 1)
+            is_ours = sum(member.file_size for member in arrays.zip.infolist()) < room
+        if is_ours:
+            read = [arrays[name] for name in names]
+            splits = (read[0], read[1]), (read[2], read[3])
+            is_ours = _digest(splits) == DIGEST
+    if not is_ours:
+        raise InputError(f"{path} is intact but holds something else than glyphs; move it, or "
+                         f"{mnist.CURE}")
     return splits
+
+
+def _digest(splits):
+    """SHA-256 of the shapes, types and values of both splits, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for array in (array for split in splits for array in split):
+        digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()

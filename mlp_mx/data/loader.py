@@ -57,6 +57,8 @@ class ArrayLoader(gluon.data.DataLoader):
         or if a label is not a class.
     """
 
+    _worker_pool = None  # which gluon's destructor wants, even after an InputError
+
     def __init__(self, data, label, batch_size=64, seed=None, name="arrays", classes=None,
                  ctx=None):
         check_batches(batch_size, seed)

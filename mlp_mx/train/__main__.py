@@ -141,8 +141,8 @@ def _start(args, ctx, progress):
     elif (params[0].shape[0], params[-1].size) != (num_inputs, num_outputs):
         raise InputError(
             f"--resume {args.resume}: expected a network with {num_inputs} inputs and "
-            f"{num_outputs} outputs for {train_data.name}, found {params[0].shape[0]} and {params[-1].size}; use "
-            "another model")
+            f"{num_outputs} outputs for {train_data.name}, found {params[0].shape[0]} and "
+            f"{params[-1].size}; use another model")
     return settings._replace(dataset=train_data.name), history, params, train_data, test_data
 
 
