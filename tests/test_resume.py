@@ -97,10 +97,10 @@ def test_resume_of_a_whole_run_comes_to_the_same_end(path, tmp_path, run):
 
 
 def test_a_run_stopped_before_its_first_batch_leaves_an_older_model(path, run, monkeypatch):
-    def stop(*arguments, recorder=record.Recorder):
+    def stop(*arguments, recorder=record.Recorder, **options):
         with signals.deferred():
             os.kill(os.getpid(), signal.SIGTERM)
-        return recorder(*arguments)
+        return recorder(*arguments, **options)
 
     content = path.read_bytes()
     monkeypatch.setattr(record, "Recorder", stop)
@@ -122,7 +122,6 @@ def folders(monkeypatch):
         images = random.randint(0, 255, (130, 8, 9)).astype("uint8")
         return [data.ArrayLoader(images, label, batch_size, seed, data_dir, classes)] * 2
 
-    monkeypatch.delenv("MLP_MX_DATA", raising=False)
     monkeypatch.setattr(data, "DATASETS", ("auto", "mnist", "glyphs", "idx"))
     monkeypatch.setattr(data, "load", load)
 
@@ -130,11 +129,14 @@ def folders(monkeypatch):
 def test_a_run_on_a_users_own_data_is_resumed_and_evaluated_on_them(folders, tmp_path, run, capsys):
     path = tmp_path / "letters.npz"
     options = ["--data-dir", "letters", "--num-hidden", 16]
-    printed, _ = run("--dataset", "idx", "--epochs", 2, "--save", path, *options)
+    printed, _ = run("--dataset", "idx", "--epochs", 2, "--save", path, "--log", tmp_path / "log",
+                     *options)
     assert printed[0] == "letters: 130 training and 130 test examples, on cpu(0)"
     assert printed[-2].startswith("letters test accuracy after epoch 1: 0.")
     params, saved = checkpoint.load(path)
     assert (params[0].shape, params[-1].shape) == ((72, 16), (13,))
+    assert [(one["dataset"], "classes" in one) for one in record.read(tmp_path / "log")] == (
+        2 * [("letters", False)])
     assert (saved["dataset"], saved["classes"]) == ("letters", [*"ABCDEFGHIJKLM"])
     run("--resume", path, "--dataset", "idx", "--epochs", 3, "--data-dir", "letters")
     assert checkpoint.load(path)[1]["epoch"] == 2

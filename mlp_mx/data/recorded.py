@@ -1,7 +1,5 @@
 """The data set that a saved model was trained on, by the name in the model's metadata."""
 
-import os
-
 from .. import InputError, data
 
 __all__ = ["choice", "load_again"]
@@ -18,10 +16,9 @@ def load_again(name, data_dir=None, **options):
     Raises
     ------
     InputError
-        If it is neither MNIST nor the glyphs, and no folder is given or the folder has another
-        name.
+        If it is neither MNIST nor the glyphs, and `data_dir` is not given or has another name.
     """
-    if choice(name) == "idx" and not (data_dir or os.environ.get("MLP_MX_DATA")):
+    if choice(name) == "idx" and data_dir is None:  # MLP_MX_DATA may be MNIST's
         raise InputError(f"the model was trained on {name}; name that folder with --data-dir")
     train_data, test_data = data.load(choice(name), data_dir, **options)
     if train_data.name != name:

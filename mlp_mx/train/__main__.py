@@ -187,13 +187,13 @@ def _run(args, ctx, workers):
     files = (args.save or args.resume, args.log, args.plot) if is_first else ()
     record.check(*files)
     settings, history, params, train_data, test_data = _start(args, ctx, is_first)
-    name, classes = cli.printable(train_data.name), train_data.classes
+    name = cli.printable(train_data.name)
     print(f"{name}: {train_data.num_examples} training and {test_data.num_examples} test "
           f"examples, on {ctx}"
           + (f", in each of {workers.num_workers} workers" if workers.num_workers > 1 else ""),
           flush=True)
-    metadata = {**settings._asdict(), **({"classes": classes} if classes else {})}
-    recorder = record.Recorder(params, metadata, history, *files)
+    recorder = record.Recorder(
+        params, settings._asdict(), history, *files, classes=train_data.classes)
     if len(history) == settings.epochs:
         print(f"all {settings.epochs} epochs are done; to continue, give a larger --epochs")
     with signals.deferred():
