@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 import re
 
+import numpy as np
 import pytest
 
 from mlp_mx import checkpoint, model, train
@@ -49,6 +50,20 @@ def test_other_libraries_have_the_same_accuracy(saved, accuracy, tmp_path, libra
         assert export_command.main([str(path), str(tmp_path / "model.onnx")]) == 0
         path = tmp_path / "model.onnx"
     assert accuracy(f"{library}_predict.py", path) == pytest.approx(expected, abs=1.5e-4)
+
+
+def test_numpy_trains_as_the_chapter_does(saved, python, mnist_dir, mnist_loaders, tmp_path):
+    new = tmp_path / "new.npz"
+    result = python(PROGRAMS / "numpy_train.py", mnist_dir, new, 1, PYTHONDONTWRITEBYTECODE="1")
+    assert (result.returncode, result.stderr) == (0, "")
+    loss, accuracy = re.fullmatch(r"epoch 0, loss (\S+), test accuracy (\S+)\n",
+                                  result.stdout).groups()
+    assert loss == "1.2501" and float(accuracy) == pytest.approx(saved[1], abs=3e-4)
+    params, metadata = checkpoint.load(new)
+    assert metadata == {}
+    for param, expected in zip(params, checkpoint.load(saved[0])[0]):
+        error = np.abs(param.asnumpy() - expected.asnumpy()).max()
+        assert error < 0.01 * np.abs(expected.asnumpy()).max()  # rounding, 938 steps of it
 
 
 def test_torch_trains_on_and_the_network_comes_back(saved, accuracy, mnist_loaders, tmp_path):
