@@ -4,6 +4,8 @@ Training for all answers takes minutes, so by default most of them run on a few 
 three are compared with the numbers in the notebook. MLP_MX_EXERCISES=all compares them all.
 """
 
+import base64
+import io
 import json
 import os
 import pathlib
@@ -12,6 +14,7 @@ import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mlp_mx import model, train
 from mlp_mx.data import ArrayLoader
@@ -64,6 +67,34 @@ def test_every_exercise_has_a_cell_and_an_answer():
     for cell in CELLS:
         if cell["cell_type"] == "code":
             compile("".join(cell["source"]), "cell", "exec")
+
+
+def output(text, png="", alt="curves"):
+    """A cell that printed a text and showed a picture."""
+    html = f'<img alt="{alt}" src="data:image/png;base64,{png}">' if png else ""
+    return {"outputs": [{"text": text}, {"data": {"text/html": html}}]}
+
+
+@pytest.mark.parametrize("change, is_like", [
+    ({}, True), ({"text": "Loss: 1.2502, 5 epochs"}, True),
+    ({"text": "Loss: 1.2901, 5 epochs"}, False),
+    ({"text": "loss: 1.2501, 5 epochs"}, False), ({"text": "Loss: 1.2501, 6 epochs"}, False),
+    ({"alt": "bars"}, False), ({"png": ""}, False), ({"png": 200}, False), ({"png": 33}, True),
+])
+def test_stored_outputs_are_compared_up_to_rounding(monkeypatch, change, is_like):
+    def picture(level):
+        file = io.BytesIO()
+        Image.fromarray(np.full((40, 60), level, np.uint8)).save(file, "PNG")
+        return base64.b64encode(file.getvalue()).decode()
+
+    pytest.importorskip("nbclient", reason="no nbclient: pip install notebook")
+    monkeypatch.syspath_prepend(str(NOTEBOOK.parents[1] / "docs"))
+    import notebooks
+
+    stored = {"text": "Loss: 1.2501, 5 epochs", "png": 30, "alt": "curves"}
+    cells = [output(text, png and picture(png), alt)
+             for text, png, alt in (stored.values(), {**stored, **change}.values())]
+    assert notebooks.is_like(*cells) == is_like
 
 
 @pytest.mark.slow
