@@ -41,9 +41,8 @@ def run(notebook):
     """A copy of a notebook with new outputs, of what is to be stored."""
     new = nbformat.from_dict(notebook)
     attach(new)
-    NotebookClient(new, timeout=600).execute()
-    for cell in new.cells:
-        cell.metadata.pop("execution", None)  # times
+    NotebookClient(new, timeout=600, coalesce_streams=True, record_timing=False).execute()
+    new.metadata = notebook.metadata  # without the version of this Python
     return new
 
 
