@@ -289,11 +289,12 @@ class _Layout:
 
         In a step in which a graph has used the values already, gradients will come to both.
         """
-        fresh = [_has_fresh_gradient(param) and param.grad.copy() for param in self._originals]
+        fresh = [param.grad.copy() if _has_fresh_gradient(param) else None
+                 for param in self._originals]
         self.write_back()
         self.is_valid, self._is_split = False, self.is_used and autograd.is_recording()
         for param, req, grad in zip(self._originals, self._grad_reqs, fresh):
-            if grad is not False:
+            if grad is not None:
                 param.grad[:] = grad if not self.is_used else grad + param.grad
             elif self._is_split and req == "write":
                 param.grad[:] = 0
