@@ -3,13 +3,16 @@
 import concurrent.futures
 import os
 import re
+import signal
+import socket
+import subprocess
 import sys
 import time
 import types
 
 import pytest
 
-from mlp_mx import InputError, runtime
+from mlp_mx import Error, InputError, runtime
 from mlp_mx.runtime import __main__ as runtime_command
 from mlp_mx.runtime import blas, cuda, diagnosis, imports, mx
 
@@ -162,6 +165,10 @@ def test_importing_from_runtime_says_what_is_wrong(python, tmp_path):
     assert "MXNetLoadError: MXNet cannot be loaded: it is not installed (" in result.stderr
 
 
+JOB = {"DMLC_ROLE": "worker", "DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": "9",
+       "DMLC_NUM_WORKER": "1", "DMLC_NUM_SERVER": "1"}
+
+
 @pytest.mark.parametrize("environment, message", [
     ({"OMP_NUM_THREADS": "abc"}, "OMP_NUM_THREADS: .* whole number of at least 1, found 'a"),
     ({"OMP_NUM_THREADS": "2,1"}, "found '2,1'; change it, or run: unset OMP_NUM_THREADS"),
@@ -169,7 +176,12 @@ def test_importing_from_runtime_says_what_is_wrong(python, tmp_path):
     ({"MXNET_CPU_WORKER_NTHREADS": "1.5"}, "MXNET_CPU_WORKER_NTHREADS: MXNet expects a whole"),
     ({"DMLC_ROLE": "worker"}, "DMLC_ROLE is 'worker', .* but DMLC_PS_ROOT_URI is not set; use "),
     ({"DMLC_ROLE": "server", "DMLC_PS_ROOT_URI": "127.0.0.1"}, "DMLC_PS_ROOT_PORT is not set"),
-    ({"DMLC_ROLE": ""}, "DMLC_ROLE is '', .* run: unset DMLC_ROLE"),
+    ({"DMLC_ROLE": ""}, "DMLC_ROLE: expected scheduler, server, worker, found ''; .*: unset DMLC"),
+    ({**JOB, "DMLC_ROLE": "foo"}, "found 'foo'; use python -m mlp_mx.launch, or, outside a job"),
+    ({**JOB, "DMLC_PS_ROOT_PORT": "abc"}, "DMLC_PS_ROOT_PORT: .* from 1 to 65535, found 'abc'"),
+    ({**JOB, "DMLC_PS_ROOT_PORT": "65536"}, "found '65536'"),
+    ({**JOB, "DMLC_NUM_WORKER": "0"}, "DMLC_NUM_WORKER: expected a whole number from 1"),
+    ({**JOB, "DMLC_NUM_SERVER": ""}, "DMLC_NUM_SERVER is not set"),
     ({"OMP_NUM_THREADS": "16"}, None),
     ({"OMP_NUM_THREADS": " 2", "MXNET_CPU_WORKER_NTHREADS": ""}, None),
 ])
@@ -184,6 +196,40 @@ def test_load_refuses_an_environment_in_which_mxnet_aborts(
     else:
         with pytest.raises(InputError, match=message):
             load()
+
+
+@pytest.mark.parametrize("role", ["worker", "server"])
+def test_load_gives_up_on_a_job_without_a_scheduler(importing, monkeypatch, role, capsys):
+    importing("loaded")
+    monkeypatch.setattr(diagnosis, "START", 0.5)
+    monkeypatch.setattr(diagnosis, "QUIET", 0.1)
+    for name, value in {**JOB, "DMLC_ROLE": role}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Error, match="scheduler has not answered at 127.0.0.1:9 .* unset DMLC_ROLE"):
+        load()
+    assert capsys.readouterr().err.startswith("waiting for the scheduler at 127.0.0.1:9, since")
+
+
+@pytest.mark.parametrize("role, signum", [
+    ("worker", signal.SIGINT), ("worker", signal.SIGTERM), ("server", signal.SIGINT)])
+def test_signals_end_what_waits_for_a_job(role, signum):
+    """At an address where somebody answers who is no scheduler, and waits for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import signal, sys\n"
+             "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))\n"
+             "from mlp_mx.runtime import mx; mx.kv.create('dist_sync')"],
+            env={**os.environ, **JOB, "DMLC_ROLE": role,
+                 "DMLC_PS_ROOT_PORT": str(server.getsockname()[1])})
+        server.accept()[0].close()  # it has asked whether somebody is there
+        server.accept()  # and so MXNet waits now
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signum)
+        try:
+            assert process.wait(10) == -signum
+        finally:
+            process.kill()
 
 
 def test_context_of_the_cpu():

@@ -7,13 +7,18 @@ import os
 import platform
 import re
 import shlex
+import signal
+import socket
 import sys
 import sysconfig
+import threading
+import time
 
-from .. import InputError
+from .. import Error, InputError
 from . import cuda
 
-__all__ = ["INSTALL_GPU", "INSTALL_PACKAGE", "check_environment", "explain", "pip", "version"]
+__all__ = ["INSTALL_GPU", "INSTALL_PACKAGE", "check_environment", "explain", "join_job", "pip",
+           "version"]
 
 # MXNet's metadata requires NumPy 1, so pip must not look at them; the other packages that MXNet
 # needs are in this package's metadata.
@@ -39,7 +44,10 @@ DEBIAN = {
 }
 # MXNet parses these itself, and ends the process where it cannot.
 WHOLE_NUMBERS = ("OMP_NUM_THREADS", "MXNET_OMP_MAX_THREADS", "MXNET_CPU_WORKER_NTHREADS")
-JOB = ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_WORKER", "DMLC_NUM_SERVER")
+JOB = {"DMLC_PS_ROOT_PORT": 2**16 - 1, "DMLC_NUM_WORKER": 2**31 - 1, "DMLC_NUM_SERVER": 2**31 - 1}
+ROLES = ("scheduler", "server", "worker")
+START = 60  # seconds until the scheduler of a job must answer, as in `mlp_mx.launch`
+QUIET = 2  # seconds after which a process says that it waits
 
 
 def version(distribution):
@@ -59,10 +67,63 @@ def check_environment():
         if value and not re.fullmatch(r"0*[1-9]\d{0,8}", value.strip(), re.ASCII):
             raise InputError(f"{name}: MXNet expects a whole number of at least 1, found "
                              f"{value!r}; change it, or run: unset {name}")
-    role, missing = os.environ.get("DMLC_ROLE"), [name for name in JOB if name not in os.environ]
-    if role is not None and missing:
-        raise InputError(f"DMLC_ROLE is {role!r}, as in a distributed job, but {missing[0]} is not "
-                         "set; use python -m mlp_mx.launch, or run: unset DMLC_ROLE")
+    if "DMLC_ROLE" in os.environ:
+        _check_job(os.environ)
+
+
+def _check_job(environ):
+    role = environ["DMLC_ROLE"]
+    cure = "; use python -m mlp_mx.launch, or, outside a job, run: unset DMLC_ROLE"
+    if role not in ROLES:
+        raise InputError(f"DMLC_ROLE: expected {', '.join(ROLES)}, found {role!r}{cure}")
+    for name in ("DMLC_PS_ROOT_URI", *JOB):
+        if not environ.get(name):
+            raise InputError(f"DMLC_ROLE is {role!r}, as in a distributed job, but {name} is not "
+                             f"set{cure}")
+    for name, maximum in JOB.items():
+        value = environ[name]
+        if not re.fullmatch(r"\d{1,10}", value, re.ASCII) or not 1 <= int(value) <= maximum:
+            raise InputError(f"{name}: expected a whole number from 1 to {maximum}, found "
+                             f"{value!r}{cure}")
+
+
+def join_job():
+    """Prepare for what MXNet does without end or signals: it waits for a job's scheduler.
+
+    Returns once the scheduler answers. A scheduler or a server will serve while MXNet is imported,
+    and nothing else, so signals are to end it at once.
+
+    Raises
+    ------
+    Error
+        If the scheduler does not answer for `START` seconds.
+    """
+    role = os.environ.get("DMLC_ROLE")
+    if role in ("worker", "server"):
+        _wait_for((os.environ["DMLC_PS_ROOT_URI"], int(os.environ["DMLC_PS_ROOT_PORT"])), role)
+    if role in ("scheduler", "server") and threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(signum) != signal.SIG_IGN:
+                signal.signal(signum, signal.SIG_DFL)
+
+
+def _wait_for(address, role):
+    start, said = time.monotonic(), False
+    place = "{}:{}".format(*address)
+    while True:
+        try:
+            return socket.create_connection(address, timeout=2).close()
+        except OSError as error:
+            reason, waited = error.strerror or error, time.monotonic() - start
+        if waited > START:
+            raise Error(f"DMLC_ROLE is {role!r}, but the job's scheduler has not answered at "
+                        f"{place} for {START} seconds ({reason}); start it, or, outside a job, run: "
+                        "unset DMLC_ROLE")
+        if waited > QUIET and not said:
+            print(f"waiting for the scheduler at {place}, since DMLC_ROLE is {role!r}",
+                  file=sys.stderr, flush=True)
+            said = True
+        time.sleep(0.1)
 
 
 def explain(error):

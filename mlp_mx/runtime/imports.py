@@ -140,6 +140,7 @@ class _PackageLoader(_Loader):
         from . import cuda, diagnosis
 
         diagnosis.check_environment()
+        diagnosis.join_job()
         try:
             with _blas_kernel():
                 try:

@@ -9,6 +9,8 @@ import gzip
 import os
 import re
 import shutil
+import signal
+import threading
 
 import numpy as np
 
@@ -82,6 +84,27 @@ def whole_arrays(module):
     module.NDArray.__array__ = __array__
 
 
+@_of("kvstore.base")
+def signals_while_a_job_begins(module):
+    """``create("dist_sync")`` waits for all of a job in C, where Python's handlers do not run."""
+    create = module.create
+
+    @functools.wraps(create)
+    def create_interruptibly(name="local"):
+        former = {}
+        if "dist" in name and threading.current_thread() is threading.main_thread():
+            former = {signum: signal.signal(signum, signal.SIG_DFL)
+                      for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+                      if callable(signal.getsignal(signum))}
+        try:
+            return create(name)
+        finally:
+            for signum, handler in former.items():
+                signal.signal(signum, handler)
+
+    module.create = create_interruptibly
+
+
 @_of("recordio", wanted=not hasattr(np.ndarray, "tostring"))
 def bytes_of_labels(module):
     """NumPy 2.3 removed ``ndarray.tostring``, an old name of ``tobytes``."""
@@ -126,7 +149,8 @@ def downloads_from_mirrors(module):
         if not match:
             return download(url, *args, **options)
         name, file = match.groups()
-        public, problems = mirrors.MIRRORS.get(name, ()), []
+        is_known = name != "mnist" or file in mirrors.MNIST_SHA1
+        public, problems = mirrors.MIRRORS.get(name, ()) if is_known else (), []
         urls = [base + file for base in mirrors.own_first(
             public, "" if name == "mnist" else f"{name}/")] if public else [url]
         for url in urls:
