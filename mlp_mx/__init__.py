@@ -23,6 +23,7 @@ loaded when something in it is first needed.
 """
 
 import importlib
+import sys
 
 __version__ = "0.2.0"
 
@@ -56,3 +57,13 @@ class InputError(Error, ValueError):
     """An argument, an option or a file that cannot be used as it is."""
 
     exit_code = 2
+
+
+def _complain(*error):
+    from .runtime.diagnosis import complain_of_package
+
+    complain_of_package(*error)
+
+
+if sys.argv[:1] == ["-m"]:  # a command begins: packages that it lacks are one line, no traceback
+    sys.excepthook = _complain

@@ -133,11 +133,33 @@ def test_explain_installs_the_systems_libraries(monkeypatch, user, machine, libr
 def test_pip_makes_an_environment_where_it_may_not_change_the_systems(monkeypatch, tmp_path):
     monkeypatch.setattr(diagnosis.sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setattr(diagnosis.sys, "prefix", diagnosis.sys.base_prefix)
+    monkeypatch.setattr(diagnosis.os, "geteuid", lambda: 9)
+    modules = {"pip", "ensurepip"}
+    monkeypatch.setattr(diagnosis.importlib.util, "find_spec", lambda name: name in modules)
     assert diagnosis.pip(diagnosis.INSTALL) == "pip install --no-deps mxnet==1.9.1"
     (tmp_path / "EXTERNALLY-MANAGED").touch()
     venv = "python3 -m venv ~/mlp_mx && . ~/mlp_mx/bin/activate && pip install ."
     assert diagnosis.pip("pip install .") == venv
     assert diagnosis.pip(diagnosis.INSTALL) == f"{venv} && pip install --no-deps mxnet==1.9.1"
+    (tmp_path / "EXTERNALLY-MANAGED").unlink()
+    modules.clear()  # as on a fresh Debian
+    assert diagnosis.pip("pip install . && x") == (
+        f"sudo sh -c 'apt-get update && apt-get install -y python3-venv' && {venv} && x")
+
+
+def test_a_machine_with_nothing_installed_gets_one_line_and_one_command(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    ends = {}
+    for command in "train", "runtime":
+        ends[command] = subprocess.run(
+            [tmp_path / "bin" / "python", "-m", f"mlp_mx.{command}"], capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": REPOSITORY})
+    line = "pip install . && pip install --no-deps mxnet==1.9.1\n"
+    assert ends["train"].stderr == f"error: the package numpy is not installed; run: {line}"
+    assert (ends["train"].stdout, ends["train"].returncode) == ("", 1)
+    report = ends["runtime"].stdout
+    assert report.count("pip install .") == 1 and line in report
+    assert re.search("^NumPy: +not installed$", report, re.M) and ends["runtime"].returncode == 0
 
 
 OTHERS = ["graphviz", "matplotlib", "pooch", "PIL", "tqdm"]
@@ -145,7 +167,7 @@ OTHERS = ["graphviz", "matplotlib", "pooch", "PIL", "tqdm"]
 
 @pytest.mark.parametrize("missing, found", [
     (["mxnet"], "run: pip install --no-deps mxnet==1.9.1\n"),
-    (["numpy", "mxnet", "requests", *OTHERS], "package numpy is not installed; run: pip install ."),
+    (["numpy", "mxnet", "requests", *OTHERS], "package numpy is not installed; run: pip install .\n"),
     pytest.param(OTHERS, "1.9.1, CPU wheel", marks=pytest.mark.slow),
 ])
 def test_runtime_command_reports_without_packages(python, tmp_path, missing, found):

@@ -3,6 +3,7 @@
 Nothing here needs NumPy or any other package.
 """
 
+import importlib.util
 import os
 import platform
 import re
@@ -17,9 +18,10 @@ import time
 from .. import Error, InputError
 from . import cuda
 
-__all__ = ["INSTALL_GPU", "INSTALL_PACKAGE", "check_environment", "explain", "join_job", "pip",
-           "version"]
+__all__ = ["INSTALL_GPU", "INSTALL_PACKAGE", "check_environment", "complain_of_package", "explain",
+           "join_job", "pip", "version"]
 
+DEPENDENCIES = ("numpy", "matplotlib", "PIL", "tqdm", "pooch", "requests")
 # MXNet's metadata requires NumPy 1, so pip must not look at them; the other packages that MXNet
 # needs are in this package's metadata.
 INSTALL = "pip install --no-deps mxnet==1.9.1"
@@ -138,17 +140,17 @@ def explain(error):
         return ("it is not installed (there are wheels for Linux on x86_64 and aarch64, and for "
                 f"macOS on x86_64); run: {pip(INSTALL)}")
     if isinstance(error, ModuleNotFoundError):
-        return f"the package {name} is not installed; run: {pip(INSTALL_PACKAGE)}"
+        wheels = ("mxnet", "mxnet-cu117", "mxnet-cu112")
+        command = INSTALL_PACKAGE if any(map(version, wheels)) else f"{INSTALL_PACKAGE} && {INSTALL}"
+        return f"the package {name} is not installed; run: {pip(command)}"
     if library == "libcuda.so.1":
         return ("this is MXNet's GPU wheel, and NVIDIA's driver is not installed (libcuda.so.1); "
                 f"install it, or, for the CPU, run: {pip(INSTALL_CPU)}")
     if library in cuda.LIBRARIES:
         return f"MXNet's GPU wheel needs CUDA's {library}; run: {pip(INSTALL_GPU)}"
     if library in SYSTEM_LIBRARIES.get(platform.machine(), ()):
-        command = DEBIAN[platform.machine()]
-        if os.geteuid() != 0:
-            command = f"sudo sh -c {shlex.quote(command)}"
-        return f"the system library {library} is missing; on Debian and Ubuntu, run: {command}"
+        return (f"the system library {library} is missing; on Debian and Ubuntu, run: "
+                f"{_as_root(DEBIAN[platform.machine()])}")
     if library:
         return f"the system library {library} is missing"
     return " ".join(f"{type(error).__name__}: {error}".split())
@@ -160,10 +162,30 @@ def missing_library(error):
     return match and match[1]
 
 
+def _as_root(command):
+    return command if os.geteuid() == 0 else f"sudo sh -c {shlex.quote(command)}"
+
+
 def pip(command):
-    """A pip command, in a new virtual environment where pip refuses to change the system's."""
+    """A pip command, in a new virtual environment where the system's Python has no pip of its own.
+
+    Debian and Ubuntu have neither pip nor what makes environments, unless somebody installs them.
+    """
     marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
-    if sys.prefix != sys.base_prefix or not os.path.exists(marker):
+    has_pip = importlib.util.find_spec("pip") and not os.path.exists(marker)
+    if sys.prefix != sys.base_prefix or has_pip:
         return command
-    steps = ["python3 -m venv ~/mlp_mx", ". ~/mlp_mx/bin/activate", INSTALL_PACKAGE]
-    return " && ".join(steps if command == INSTALL_PACKAGE else [*steps, command])
+    steps = ["python3 -m venv ~/mlp_mx", ". ~/mlp_mx/bin/activate"]
+    if not importlib.util.find_spec("ensurepip"):
+        steps.insert(0, _as_root("apt-get update && apt-get install -y python3-venv"))
+    if not command.startswith(INSTALL_PACKAGE):
+        steps.append(INSTALL_PACKAGE)
+    return " && ".join([*steps, command])
+
+
+def complain_of_package(kind, error, traceback):
+    """``sys.excepthook`` for a command: a package that is not installed is one line."""
+    if kind is ModuleNotFoundError and error.name in DEPENDENCIES:
+        print(f"error: {explain(error)}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
