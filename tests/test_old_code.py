@@ -34,7 +34,8 @@ assert isinstance([], (Iterable, collections.Sequence))
 
 
 def evaluate(weight, queue):
-    queue.put((float(nd.dot(nd.array([[1, 2]]), nd.array(weight)).asscalar()), np.dtype(np.float).name))
+    value = nd.dot(nd.array([[1, 2]]), nd.array(weight)).asscalar()
+    queue.put((float(value), np.dtype(np.float).name))
 
 
 if __name__ == "__main__":
@@ -94,7 +95,8 @@ def test_children_of_all_kinds_find_mxnet_and_old_names(tmp_path, python):
                 context = multiprocessing.get_context(method)
                 with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
                     print(method, list(pool.map(work, [2, 3])))
-            code = "import mxnet as mx, numpy as np; print(np.float(mx.nd.ones(4).sum().asscalar()))"
+            code = ("import mxnet as mx, numpy as np; "
+                    "print(np.float(mx.nd.ones(4).sum().asscalar()))")
             print(subprocess.check_output([sys.executable, "-c", code]).decode(), end="")
             sys.stdout.flush()
             os.system(sys.executable + " -c '" + code + "'")
@@ -192,7 +194,8 @@ def test_find_spec_tells_the_truth_and_start_up_is_short(tmp_path, python):
     assert python(*RUN, "-S", "-c", code).stdout == "None False False\n"  # without the hook, too
     environment = runtime.inherited(os.environ)
     added = set(python("-c", "import sys; print(*sys.modules)", **environment).stdout.split())
-    added -= set(python("-c", "import sys, collections, importlib.util, importlib.machinery; print(*sys.modules)"
+    added -= set(python("-c", "import collections, importlib.util, sys; import importlib.machinery; "
+                        "print(*sys.modules)"
                         ).stdout.split())
     assert added <= {"sitecustomize"}  # so that it cannot take long
 

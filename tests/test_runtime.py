@@ -32,7 +32,7 @@ def test_blas_kernel_suits_the_cpu(tmp_path):
 
 @pytest.fixture
 def importing(monkeypatch):
-    """Give the module ``mxnet`` results: ``importing(*results)``; returns the kernels it has seen."""
+    """Give the module ``mxnet`` results: ``importing(*results)``; returns the kernels it saw."""
 
     def replace(*results):
         results, kernels = list(results), []
@@ -152,8 +152,8 @@ def test_a_machine_with_nothing_installed_gets_one_line_and_one_command(tmp_path
     ends = {}
     for command in "train", "runtime":
         ends[command] = subprocess.run(
-            [tmp_path / "bin" / "python", "-m", f"mlp_mx.{command}"], capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": REPOSITORY})
+            [tmp_path / "bin" / "python", "-m", f"mlp_mx.{command}"], capture_output=True,
+            text=True, env={**os.environ, "PYTHONPATH": REPOSITORY})
     line = "pip install . && pip install --no-deps mxnet==1.9.1\n"
     assert ends["train"].stderr == f"error: the package numpy is not installed; run: {line}"
     assert (ends["train"].stdout, ends["train"].returncode) == ("", 1)
@@ -167,7 +167,8 @@ OTHERS = ["graphviz", "matplotlib", "pooch", "PIL", "tqdm"]
 
 @pytest.mark.parametrize("missing, found", [
     (["mxnet"], "run: pip install --no-deps mxnet==1.9.1\n"),
-    (["numpy", "mxnet", "requests", *OTHERS], "package numpy is not installed; run: pip install .\n"),
+    (["numpy", "mxnet", "requests", *OTHERS],
+     "package numpy is not installed; run: pip install .\n"),
     pytest.param(OTHERS, "1.9.1, CPU wheel", marks=pytest.mark.slow),
 ])
 def test_runtime_command_reports_without_packages(python, tmp_path, missing, found):

@@ -80,8 +80,8 @@ def _check_job(environ):
         raise InputError(f"DMLC_ROLE: expected {', '.join(ROLES)}, found {role!r}{cure}")
     for name in ("DMLC_PS_ROOT_URI", *JOB):
         if not environ.get(name):
-            raise InputError(f"DMLC_ROLE is {role!r}, as in a distributed job, but {name} is not "
-                             f"set{cure}")
+            raise InputError(
+                f"DMLC_ROLE is {role!r}, as in a distributed job, but {name} is not set{cure}")
     for name, maximum in JOB.items():
         value = environ[name]
         if not re.fullmatch(r"\d{1,10}", value, re.ASCII) or not 1 <= int(value) <= maximum:
@@ -119,8 +119,8 @@ def _wait_for(address, role):
             reason, waited = error.strerror or error, time.monotonic() - start
         if waited > START:
             raise Error(f"DMLC_ROLE is {role!r}, but the job's scheduler has not answered at "
-                        f"{place} for {START} seconds ({reason}); start it, or, outside a job, run: "
-                        "unset DMLC_ROLE")
+                        f"{place} for {START} seconds ({reason}); start it, or, outside a job, "
+                        "run: unset DMLC_ROLE")
         if waited > QUIET and not said:
             print(f"waiting for the scheduler at {place}, since DMLC_ROLE is {role!r}",
                   file=sys.stderr, flush=True)
@@ -141,7 +141,8 @@ def explain(error):
                 f"macOS on x86_64); run: {pip(INSTALL)}")
     if isinstance(error, ModuleNotFoundError):
         wheels = ("mxnet", "mxnet-cu117", "mxnet-cu112")
-        command = INSTALL_PACKAGE if any(map(version, wheels)) else f"{INSTALL_PACKAGE} && {INSTALL}"
+        has_mxnet = any(map(version, wheels))
+        command = INSTALL_PACKAGE if has_mxnet else f"{INSTALL_PACKAGE} && {INSTALL}"
         return f"the package {name} is not installed; run: {pip(command)}"
     if library == "libcuda.so.1":
         return ("this is MXNet's GPU wheel, and NVIDIA's driver is not installed (libcuda.so.1); "
