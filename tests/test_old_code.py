@@ -194,7 +194,7 @@ def test_find_spec_tells_the_truth_and_start_up_is_short(tmp_path, python):
     assert python(*RUN, "-S", "-c", code).stdout == "None False False\n"  # without the hook, too
     environment = runtime.inherited(os.environ)
     added = set(python("-c", "import sys; print(*sys.modules)", **environment).stdout.split())
-    added -= set(python("-c", "import collections, importlib.util, sys; import importlib.machinery; "
+    added -= set(python("-c", "import collections, importlib.machinery, importlib.util, sys; "
                         "print(*sys.modules)"
                         ).stdout.split())
     assert added <= {"sitecustomize"}  # so that it cannot take long
