@@ -8,6 +8,7 @@ import builtins
 import functools
 import http.server
 import json
+import pathlib
 import pickle
 import shutil
 import sys
@@ -300,6 +301,46 @@ def test_asscalar_computes_as_in_numpy_1():
     assert 2 ** nd.array([70]).asscalar() == 2.0 ** 70 and nd.array([7.5]).asscalar() % 2 == 1.5
     assert (nd.array([2], dtype="int32").asscalar() / 3).dtype == np.float64
     assert pickle.loads(pickle.dumps(half)) == half and json.dumps(float(half))
+
+
+LSTM = """
+import sys
+import numpy as np
+import onnx, onnxruntime
+from mlp_mx.runtime import gluon, mx, nd
+
+class Unrolled(gluon.HybridBlock):
+    def __init__(self):
+        super().__init__()
+        self.cell = gluon.rnn.LSTMCell(4, input_size=5)
+
+    def hybrid_forward(self, F, x):
+        return self.cell.unroll(3, x, layout="NTC", merge_outputs=True)[0]
+
+net, x = Unrolled(), nd.random.uniform(shape=(2, 3, 5))
+net.initialize()
+net.hybridize()
+expected = net(x).asnumpy()
+net.export("lstm")
+mx.onnx.export_model("lstm-symbol.json", "lstm-0000.params", [x.shape], np.float32, "lstm.onnx")
+onnx.checker.check_model(onnx.load("lstm.onnx"), full_check=True)
+session = onnxruntime.InferenceSession("lstm.onnx", providers=["CPUExecutionProvider"])
+(found,) = session.run(None, {session.get_inputs()[0].name: x.asnumpy()})
+print("largest difference:", abs(found - expected).max())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [
+    pathlib.Path(__file__).parents[1] / "examples" / "leaving" / "mxnet_export.py", LSTM])
+def test_onnx_runtime_computes_what_mxnet_exported(program, tmp_path, python, monkeypatch):
+    for library in "onnx", "onnxruntime":
+        pytest.importorskip(library)
+    monkeypatch.chdir(tmp_path)
+    start = ("-c", program, "network.onnx") if program is LSTM else (program, "network.onnx")
+    result = python("-W", "ignore", *start)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout.split(": ")[1]) < 2e-6
 
 
 def test_plot_network_names_the_layers():
