@@ -81,6 +81,7 @@ def test_script_of_2018_trains_with_a_spawned_child(old, python):
         "3.0 float64 True 0 True\n", "", 0)
 
 
+@pytest.mark.slow
 def test_children_of_all_kinds_find_mxnet_and_old_names(tmp_path, python):
     (tmp_path / "pools.py").write_text(textwrap.dedent("""\
         import concurrent.futures, multiprocessing, os, subprocess, sys
@@ -89,6 +90,9 @@ def test_children_of_all_kinds_find_mxnet_and_old_names(tmp_path, python):
         def work(number):
             import mxnet as mx
             return float((mx.nd.ones(number).astype(np.float)).sum().asscalar())
+
+        def total(array):
+            return float(array.sum().asscalar())
 
         if __name__ == "__main__":
             for method in multiprocessing.get_all_start_methods():
@@ -106,7 +110,7 @@ def test_children_of_all_kinds_find_mxnet_and_old_names(tmp_path, python):
                 pass
             else:
                 array = __import__("mxnet").nd.ones(5)
-                print(joblib.Parallel(2)([joblib.delayed(float)(array.sum())]))
+                print(joblib.Parallel(2)([joblib.delayed(total)(array)]))
         """))
     result = python("-W", "ignore", *RUN, tmp_path / "pools.py")
     lines = result.stdout.splitlines()
@@ -116,6 +120,7 @@ def test_children_of_all_kinds_find_mxnet_and_old_names(tmp_path, python):
     assert (result.stderr, result.returncode) == ("", 0)
 
 
+@pytest.mark.slow
 def test_pytest_runs_tests_of_old_code(tmp_path, python):
     (tmp_path / "test_it.py").write_text(
         "import numpy as np\nimport mxnet as mx\n\n\ndef test_ones():\n"

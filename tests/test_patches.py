@@ -303,6 +303,19 @@ def test_asscalar_computes_as_in_numpy_1():
     assert pickle.loads(pickle.dumps(half)) == half and json.dumps(float(half))
 
 
+def test_generators_are_verified():
+    """Probabilities of 1/3 make expected frequencies that are no whole numbers."""
+    pytest.importorskip("scipy.stats")
+    options = {"probs": [1 / 3] * 3, "nsamples": 100000, "nrepeat": 3}
+    mx.random.seed(3)
+    mx.test_utils.verify_generator(
+        lambda size: nd.random.randint(0, 3, shape=size).asnumpy(), [0, 1, 2], **options)
+    with pytest.raises(AssertionError, match="Generator test fails"):
+        mx.test_utils.verify_generator(
+            lambda size: nd.random.randint(0, 4, shape=size).asnumpy() // 2 * 2 % 3,
+            [0, 2, 1], **options)
+
+
 LSTM = """
 import sys
 import numpy as np
