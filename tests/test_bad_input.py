@@ -16,7 +16,7 @@ LINES = int(os.environ.get("MLP_MX_COMMAND_LINES", 100))
 COMMANDS = {
     "glyphs": glyphs_command,
     **{name: importlib.import_module(f"mlp_mx.{name}.__main__")
-       for name in ("train", "predict", "export", "launch", "runtime")},
+       for name in ("train", "predict", "export", "launch")},
 }
 NETWORK = model.init_params(num_hidden=4, seed=0)
 # By the names of options; there are folder, folder.npz, text.txt, damaged.npz and good.npz.
