@@ -55,7 +55,14 @@ class InputError(Error, ValueError):
     exit_code = 2
 
 
-if sys.argv[:1] == ["-m"]:  # Python is about to run a module, which may be one of these
+def _complain(*error):
+    from .runtime.diagnosis import complain_of_package
+
+    complain_of_package(*error)
+
+
+if sys.argv[:1] == ["-m"]:  # a command begins
+    sys.excepthook = _complain  # packages that it lacks are one line, no traceback
     from ._support.commands import check_module
 
     check_module()
