@@ -21,7 +21,7 @@ loaded when something in it is first needed. ``python -m mlp_mx`` lists the comm
 import importlib
 import sys
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 
 _SUBMODULES = (
@@ -55,7 +55,14 @@ class InputError(Error, ValueError):
     exit_code = 2
 
 
-if sys.argv[:1] == ["-m"]:  # Python is about to run a module, which may be one of these
+def _complain(*error):
+    from .runtime.diagnosis import complain_of_package
+
+    complain_of_package(*error)
+
+
+if sys.argv[:1] == ["-m"]:  # a command begins
+    sys.excepthook = _complain  # packages that it lacks are one line, no traceback
     from ._support.commands import check_module
 
     check_module()

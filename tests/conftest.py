@@ -47,7 +47,7 @@ def mnist_loaders(mnist_dir):
 def trained(mnist_loaders):
     """The chapter's network after one epoch on MNIST, which no test changes."""
     params = model.init_params(seed=0)
-    train.train_epoch(params, mnist_loaders[0], 0.002, 0)
+    next(train.fit(params, *mnist_loaders, learning_rate=0.002))
     return params
 
 

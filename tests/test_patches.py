@@ -5,8 +5,14 @@ imported runs in a process of its own.
 """
 
 import builtins
+import functools
+import http.server
+import json
+import pathlib
 import pickle
+import shutil
 import sys
+import threading
 import types
 import warnings
 
@@ -15,6 +21,8 @@ import pytest
 import requests
 from numpy.testing import assert_array_equal
 
+from mlp_mx import Error
+from mlp_mx._support import mirrors
 from mlp_mx.runtime import autograd, gluon, imports, mx, nd, numpy_names
 
 LEFT_ALONE = """
@@ -215,15 +223,137 @@ def test_import_after_one_that_failed_because_of_a_scipy_for_another_numpy(pytho
         "module 'numpy' has no attribute 'of_numpy_9'\n" * 2, "")
 
 
-def test_the_urls_of_mnist_lead_to_a_mirror(monkeypatch, tmp_path):
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A server on loopback, instead of all public mirrors; returns its folder."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    handler.log_message = None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        port = server.server_address[1]
+        monkeypatch.setenv("MLP_MX_MIRROR", f"http://user:secret@127.0.0.1:{port}")
+        for name in mirrors.MIRRORS:
+            monkeypatch.setitem(mirrors.MIRRORS, name, ("http://127.0.0.1:9/",))  # nobody there
+        monkeypatch.chdir(tmp_path)
+        yield folder
+        server.shutdown()
+        thread.join()
+
+
+def test_data_sets_come_from_mirrors(mirror, tmp_path, capsys, mnist_dir):
+    for name in mirrors.MNIST_SHA1:
+        shutil.copy(mnist_dir / name, mirror)
+    assert gluon.data.vision.MNIST(str(tmp_path / "gluon"), train=False)[0][1] == 7
+    assert mx.test_utils.get_mnist()["test_label"][:3].tolist() == [7, 2, 1]
+    train, test = mx.test_utils.get_mnist_iterator(100, (784,))
+    labels = np.concatenate([batch.label[0].asnumpy() for batch in test])
+    assert len(labels) == 10000 and (labels == 7).sum() == 1028
+    assert "secret" not in capsys.readouterr().out
+    broken = mirror / "fashion-mnist"
+    broken.mkdir()
+    (broken / "t10k-images-idx3-ubyte.gz").write_bytes(b"not the file")
+    for load, file in ((gluon.data.vision.FashionMNIST, "t10k-images-idx3-ubyte.gz"),
+                       (gluon.data.vision.CIFAR10, "cifar-10-binary.tar.gz"),
+                       (gluon.data.vision.CIFAR100, "cifar-100-binary.tar.gz")):
+        with pytest.raises(Error, match=f"^{file} cannot be downloaded: .* set MLP_MX_MIRROR") as e:
+            load(str(tmp_path / f"{file} here"), train=False)
+        assert "secret" not in str(e.value) and "127.0.0.1:9/" in str(e.value)
+    assert "UserWarning" in str(e.value) or "RuntimeError" in str(e.value)
+
+
+def test_what_has_no_mirror_says_so_once(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLP_MX_MIRROR", "http://127.0.0.1:9/folder")  # where nobody answers
-    for load in lambda: gluon.data.vision.MNIST(str(tmp_path)), mx.test_utils.get_mnist:
-        with pytest.raises(Exception, match="port=9.*/folder/t.*-ubyte.gz"):
+    monkeypatch.delenv("MXNET_GLUON_REPO", raising=False)
+    asked = []
+    monkeypatch.setattr(requests, "get", lambda url, **options: asked.append(options) or 1 / 0)
+    for load, message in (
+        (lambda: gluon.model_zoo.vision.resnet18_v1(pretrained=True, root="zoo"),
+         r"resnet18_v1-\w+.zip cannot be downloaded: MXNet's host is gone, and no public copy is "
+         r"known; get it elsewhere and put it where MXNet looks \(zoo\)"),
+        (mx.test_utils.get_cifar10, r"cifar10.zip cannot .*\(data\), or set MXNET_GLUON_REPO"),
+        (mx.test_utils.get_mnist_pkl, "mnist.pkl.gz cannot be downloaded"),
+    ):
+        with pytest.raises(Error, match=message) as error:
             load()
-    monkeypatch.setattr(requests, "get", lambda url, **options: pytest.fail(url))
-    with pytest.raises(pytest.fail.Exception, match="dataset/fashion-mnist/train"):
-        gluon.data.vision.FashionMNIST(str(tmp_path))
+        assert "\n" not in str(error.value)
+    assert len(asked) == 3 and all(options["timeout"] for options in asked)
+    monkeypatch.setenv("MXNET_GLUON_REPO", "http://127.0.0.1:9/own")
+    with pytest.raises(ZeroDivisionError):  # the user's own copy is asked as MXNet asks
+        gluon.model_zoo.vision.resnet18_v1(pretrained=True, root="zoo")
+    assert len(asked) > 4
+
+
+def test_asscalar_computes_as_in_numpy_1():
+    total = 0
+    for value in (2 ** 24, 1, 1):
+        total += nd.array([value]).asscalar()
+    assert total == 2 ** 24 + 2 and total.dtype == np.float64
+    assert nd.array([250], dtype="uint8").asscalar() + 10 == 260
+    assert 10 - nd.array([250], dtype="uint8").asscalar() == -240
+    assert nd.array([[3]]).asscalar() == float(nd.array([[3]]).asscalar()) == 3
+    half = nd.array([0.1]).asscalar()
+    assert (str(half), f"{half}") == ("0.1", f"{np.float32(0.1)}") and half.dtype == np.float32
+    assert isinstance(half, np.float32) and np.array([half, half]).dtype == np.float32
+    assert (half * np.float32(2)).dtype == np.float32 and (half / 3).dtype == np.float64
+    assert 2 ** nd.array([70]).asscalar() == 2.0 ** 70 and nd.array([7.5]).asscalar() % 2 == 1.5
+    assert (nd.array([2], dtype="int32").asscalar() / 3).dtype == np.float64
+    assert pickle.loads(pickle.dumps(half)) == half and json.dumps(float(half))
+
+
+def test_generators_are_verified():
+    """Probabilities of 1/3 make expected frequencies that are no whole numbers."""
+    pytest.importorskip("scipy.stats")
+    options = {"probs": [1 / 3] * 3, "nsamples": 100000, "nrepeat": 3}
+    mx.random.seed(3)
+    mx.test_utils.verify_generator(
+        lambda size: nd.random.randint(0, 3, shape=size).asnumpy(), [0, 1, 2], **options)
+    with pytest.raises(AssertionError, match="Generator test fails"):
+        mx.test_utils.verify_generator(
+            lambda size: nd.random.randint(0, 4, shape=size).asnumpy() // 2 * 2 % 3,
+            [0, 2, 1], **options)
+
+
+LSTM = """
+import sys
+import numpy as np
+import onnx, onnxruntime
+from mlp_mx.runtime import gluon, mx, nd
+
+class Unrolled(gluon.HybridBlock):
+    def __init__(self):
+        super().__init__()
+        self.cell = gluon.rnn.LSTMCell(4, input_size=5)
+
+    def hybrid_forward(self, F, x):
+        return self.cell.unroll(3, x, layout="NTC", merge_outputs=True)[0]
+
+net, x = Unrolled(), nd.random.uniform(shape=(2, 3, 5))
+net.initialize()
+net.hybridize()
+expected = net(x).asnumpy()
+net.export("lstm")
+mx.onnx.export_model("lstm-symbol.json", "lstm-0000.params", [x.shape], np.float32, "lstm.onnx")
+onnx.checker.check_model(onnx.load("lstm.onnx"), full_check=True)
+session = onnxruntime.InferenceSession("lstm.onnx", providers=["CPUExecutionProvider"])
+(found,) = session.run(None, {session.get_inputs()[0].name: x.asnumpy()})
+print("largest difference:", abs(found - expected).max())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [
+    pathlib.Path(__file__).parents[1] / "examples" / "leaving" / "mxnet_export.py", LSTM])
+def test_onnx_runtime_computes_what_mxnet_exported(program, tmp_path, python, monkeypatch):
+    for library in "onnx", "onnxruntime":
+        pytest.importorskip(library)
+    monkeypatch.chdir(tmp_path)
+    start = ("-c", program, "network.onnx") if program is LSTM else (program, "network.onnx")
+    result = python("-W", "ignore", *start)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout.split(": ")[1]) < 2e-6
 
 
 def test_plot_network_names_the_layers():

@@ -3,13 +3,16 @@
 import concurrent.futures
 import os
 import re
+import signal
+import socket
+import subprocess
 import sys
 import time
 import types
 
 import pytest
 
-from mlp_mx import InputError, runtime
+from mlp_mx import Error, InputError, runtime
 from mlp_mx.runtime import __main__ as runtime_command
 from mlp_mx.runtime import blas, cuda, diagnosis, imports, mx
 
@@ -29,7 +32,7 @@ def test_blas_kernel_suits_the_cpu(tmp_path):
 
 @pytest.fixture
 def importing(monkeypatch):
-    """Give the module ``mxnet`` results: ``importing(*results)``; returns the kernels it has seen."""
+    """Give the module ``mxnet`` results: ``importing(*results)``; returns the kernels it saw."""
 
     def replace(*results):
         results, kernels = list(results), []
@@ -130,11 +133,33 @@ def test_explain_installs_the_systems_libraries(monkeypatch, user, machine, libr
 def test_pip_makes_an_environment_where_it_may_not_change_the_systems(monkeypatch, tmp_path):
     monkeypatch.setattr(diagnosis.sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setattr(diagnosis.sys, "prefix", diagnosis.sys.base_prefix)
+    monkeypatch.setattr(diagnosis.os, "geteuid", lambda: 9)
+    modules = {"pip", "ensurepip"}
+    monkeypatch.setattr(diagnosis.importlib.util, "find_spec", lambda name: name in modules)
     assert diagnosis.pip(diagnosis.INSTALL) == "pip install --no-deps mxnet==1.9.1"
     (tmp_path / "EXTERNALLY-MANAGED").touch()
     venv = "python3 -m venv ~/mlp_mx && . ~/mlp_mx/bin/activate && pip install ."
     assert diagnosis.pip("pip install .") == venv
     assert diagnosis.pip(diagnosis.INSTALL) == f"{venv} && pip install --no-deps mxnet==1.9.1"
+    (tmp_path / "EXTERNALLY-MANAGED").unlink()
+    modules.clear()  # as on a fresh Debian
+    assert diagnosis.pip("pip install . && x") == (
+        f"sudo sh -c 'apt-get update && apt-get install -y python3-venv' && {venv} && x")
+
+
+def test_a_machine_with_nothing_installed_gets_one_line_and_one_command(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    ends = {}
+    for command in "train", "runtime":
+        ends[command] = subprocess.run(
+            [tmp_path / "bin" / "python", "-m", f"mlp_mx.{command}"], capture_output=True,
+            text=True, env={**os.environ, "PYTHONPATH": REPOSITORY})
+    line = "pip install . && pip install --no-deps mxnet==1.9.1\n"
+    assert ends["train"].stderr == f"error: the package numpy is not installed; run: {line}"
+    assert (ends["train"].stdout, ends["train"].returncode) == ("", 1)
+    report = ends["runtime"].stdout
+    assert report.count("pip install .") == 1 and line in report
+    assert re.search("^NumPy: +not installed$", report, re.M) and ends["runtime"].returncode == 0
 
 
 OTHERS = ["graphviz", "matplotlib", "pooch", "PIL", "tqdm"]
@@ -142,7 +167,8 @@ OTHERS = ["graphviz", "matplotlib", "pooch", "PIL", "tqdm"]
 
 @pytest.mark.parametrize("missing, found", [
     (["mxnet"], "run: pip install --no-deps mxnet==1.9.1\n"),
-    (["numpy", "mxnet", "requests", *OTHERS], "package numpy is not installed; run: pip install ."),
+    (["numpy", "mxnet", "requests", *OTHERS],
+     "package numpy is not installed; run: pip install .\n"),
     pytest.param(OTHERS, "1.9.1, CPU wheel", marks=pytest.mark.slow),
 ])
 def test_runtime_command_reports_without_packages(python, tmp_path, missing, found):
@@ -162,6 +188,10 @@ def test_importing_from_runtime_says_what_is_wrong(python, tmp_path):
     assert "MXNetLoadError: MXNet cannot be loaded: it is not installed (" in result.stderr
 
 
+JOB = {"DMLC_ROLE": "worker", "DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": "9",
+       "DMLC_NUM_WORKER": "1", "DMLC_NUM_SERVER": "1"}
+
+
 @pytest.mark.parametrize("environment, message", [
     ({"OMP_NUM_THREADS": "abc"}, "OMP_NUM_THREADS: .* whole number of at least 1, found 'a"),
     ({"OMP_NUM_THREADS": "2,1"}, "found '2,1'; change it, or run: unset OMP_NUM_THREADS"),
@@ -169,7 +199,12 @@ def test_importing_from_runtime_says_what_is_wrong(python, tmp_path):
     ({"MXNET_CPU_WORKER_NTHREADS": "1.5"}, "MXNET_CPU_WORKER_NTHREADS: MXNet expects a whole"),
     ({"DMLC_ROLE": "worker"}, "DMLC_ROLE is 'worker', .* but DMLC_PS_ROOT_URI is not set; use "),
     ({"DMLC_ROLE": "server", "DMLC_PS_ROOT_URI": "127.0.0.1"}, "DMLC_PS_ROOT_PORT is not set"),
-    ({"DMLC_ROLE": ""}, "DMLC_ROLE is '', .* run: unset DMLC_ROLE"),
+    ({"DMLC_ROLE": ""}, "DMLC_ROLE: expected scheduler, server, worker, found ''; .*: unset DMLC"),
+    ({**JOB, "DMLC_ROLE": "foo"}, "found 'foo'; use python -m mlp_mx.launch, or, outside a job"),
+    ({**JOB, "DMLC_PS_ROOT_PORT": "abc"}, "DMLC_PS_ROOT_PORT: .* from 1 to 65535, found 'abc'"),
+    ({**JOB, "DMLC_PS_ROOT_PORT": "65536"}, "found '65536'"),
+    ({**JOB, "DMLC_NUM_WORKER": "0"}, "DMLC_NUM_WORKER: expected a whole number from 1"),
+    ({**JOB, "DMLC_NUM_SERVER": ""}, "DMLC_NUM_SERVER is not set"),
     ({"OMP_NUM_THREADS": "16"}, None),
     ({"OMP_NUM_THREADS": " 2", "MXNET_CPU_WORKER_NTHREADS": ""}, None),
 ])
@@ -184,6 +219,40 @@ def test_load_refuses_an_environment_in_which_mxnet_aborts(
     else:
         with pytest.raises(InputError, match=message):
             load()
+
+
+@pytest.mark.parametrize("role", ["worker", "server"])
+def test_load_gives_up_on_a_job_without_a_scheduler(importing, monkeypatch, role, capsys):
+    importing("loaded")
+    monkeypatch.setattr(diagnosis, "START", 0.5)
+    monkeypatch.setattr(diagnosis, "QUIET", 0.1)
+    for name, value in {**JOB, "DMLC_ROLE": role}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Error, match="scheduler has not answered at 127.0.0.1:9 .* unset DMLC_ROLE"):
+        load()
+    assert capsys.readouterr().err.startswith("waiting for the scheduler at 127.0.0.1:9, since")
+
+
+@pytest.mark.parametrize("role, signum", [
+    ("worker", signal.SIGINT), ("worker", signal.SIGTERM), ("server", signal.SIGINT)])
+def test_signals_end_what_waits_for_a_job(role, signum):
+    """At an address where somebody answers who is no scheduler, and waits for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import signal, sys\n"
+             "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))\n"
+             "from mlp_mx.runtime import mx; mx.kv.create('dist_sync')"],
+            env={**os.environ, **JOB, "DMLC_ROLE": role,
+                 "DMLC_PS_ROOT_PORT": str(server.getsockname()[1])})
+        server.accept()[0].close()  # it has asked whether somebody is there
+        server.accept()  # and so MXNet waits now
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signum)
+        try:
+            assert process.wait(10) == -signum
+        finally:
+            process.kill()
 
 
 def test_context_of_the_cpu():

@@ -36,24 +36,24 @@ def test_evaluate_accuracy_takes_any_batches_and_matches_numpy():
     X, label = synthetic(1000)
     predicted = nd.array(model.net(X, params).asnumpy().argmax(axis=1))
     right = (predicted == label).asnumpy().mean()
-    loader = ArrayLoader("synthetic", X, label, 64, seed=0)
+    loader = ArrayLoader(X, label, 64, seed=0)
     thirds = iter([(X, predicted), (X, predicted + 1), (X, predicted)])
     integers = [(X, predicted.astype("int32"))]  # as gluon's
     for batches, expected in (loader, right), ([*loader], right), (thirds, 2 / 3), (integers, 1):
         assert train.evaluate_accuracy(batches, params) == pytest.approx(expected, abs=1e-7)
 
 
-def test_diverging_training_stops_at_the_batch_or_after_the_last_one():
+def test_diverging_training_stops_after_the_epoch():
     X, label = synthetic(640)
-    params = model.init_params(weight_scale=1, seed=0)
+    params, batches = model.init_params(weight_scale=1, seed=0), [(X[:64], label[:64])]
     with pytest.raises(train.DivergenceError, match="parameter is not finite after epoch 0"):
-        train.train_epoch(params, [(X[:64], label[:64])], 3e38)
+        next(train.fit(params, batches, batches, learning_rate=3e38))
     X[130] = float("inf")  # the third batch of 64
-    params, batches = model.init_params(seed=0), ArrayLoader("synthetic", X, label, 64)
-    with pytest.raises(train.DivergenceError, match="epoch 7, batch 2: .*a smaller learning rate"):
-        train.train_epoch(params, batches, 0.001, epoch=7)
-    with pytest.raises(train.DivergenceError, match="batch 0: no step was taken before"):
-        train.train_epoch(params, [(X[128:], label[128:])], 0.001)
+    batches = [(X[start:start + 64], label[start:start + 64]) for start in range(0, 640, 64)]
+    with pytest.raises(train.DivergenceError, match="in epoch 7: .*a smaller learning rate"):
+        next(train.fit(model.init_params(seed=0), batches, batches, start_epoch=7))
+    with pytest.raises(train.DivergenceError, match="before the first update"):
+        next(train.fit(model.init_params(seed=0), batches[2:], batches))
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import time
 import zlib
 
 from .. import Error, InputError
+from .._support import mirrors as _mirrors
 from .._support.files import absolute, open_regular
 from .._support.progress import bar
 
@@ -21,12 +22,7 @@ FILES = {
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
-# LeCun's own host answers 403 now, and the bucket that gluon downloads from is gone.
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    "https://raw.githubusercontent.com/fgnt/mnist/master/",
-)
+MIRRORS = _mirrors.MIRRORS["mnist"]
 SECONDS_TO_CONNECT = 2  # to each address of a mirror; some have eight
 SECONDS_TO_ANSWER = 8
 SECONDS_TO_FAIL = 10  # after which no new attempt at a file is made
@@ -127,12 +123,7 @@ def _check_replaceable(path, state):
 
 def mirrors():
     """The base URLs to try: `MIRRORS`, after ``$MLP_MX_MIRROR`` if that is set."""
-    own = os.environ.get("MLP_MX_MIRROR")
-    if not own:
-        return MIRRORS
-    if not own.startswith(("http://", "https://")):
-        raise InputError(f"MLP_MX_MIRROR: expected a URL that begins with http, found {own!r}")
-    return (own.rstrip("/") + "/", *MIRRORS)
+    return _mirrors.own_first(MIRRORS)
 
 
 def _download(name, state, path, sources, progress):
@@ -154,7 +145,8 @@ def _download(name, state, path, sources, progress):
             raise DownloadError(f"cannot save MNIST in {path}: {reason}; {CURE}") from error
         if time.monotonic() > deadline:
             break
-    tried = "; ".join(f"{mirror}: {problem}" for mirror, problem in problems.items())
+    tried = "; ".join(f"{_mirrors.without_password(mirror)}: {problem}"
+                      for mirror, problem in problems.items())
     raise DownloadError(
         f"{name} ({state}) could not be downloaded to {path}: {tried}. Set MLP_MX_MIRROR to the URL "
         f"of another mirror, or download {', '.join(FILES)} and name their folder with --data-dir "

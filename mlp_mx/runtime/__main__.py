@@ -19,14 +19,19 @@ PACKAGES = ("NumPy", "Matplotlib", "Pillow", "tqdm", "pooch", "requests")
 def describe():
     """What a bug report needs to say about this machine: what was found, by headings."""
     features = [name for name in ("avx", "avx2", "fma", "avx512f") if name in blas.cpu_features()]
-    not_installed = f"not installed; run: {diagnosis.pip(diagnosis.INSTALL_PACKAGE)}"
+    versions = {name: diagnosis.version(name) for name in PACKAGES}
+    mxnet, missing = _describe_mxnet(), [name for name in PACKAGES if not versions[name]]
+    if missing:  # one command installs all of them, and is printed once
+        mxnet["MXNet"] = mxnet["MXNet"].partition("; run:")[0]
+        error = ModuleNotFoundError(name=missing[0])
+        mxnet["to install"] = diagnosis.explain(error).partition("; run: ")[2]
     return {
         "mlp_mx": __version__,
         "Python": f"{platform.python_version()} ({sys.executable})",
         "system": platform.platform(),
         "CPU": f"{os.cpu_count()} cores; {' '.join(features) or 'features unknown'}",
-        **{name: diagnosis.version(name) or not_installed for name in PACKAGES},
-        **_describe_mxnet(),
+        **{name: version or "not installed" for name, version in versions.items()},
+        **mxnet,
         **_describe_data(),
     }
 

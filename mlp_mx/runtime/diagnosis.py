@@ -3,18 +3,25 @@
 Nothing here needs NumPy or any other package.
 """
 
+import importlib.util
 import os
 import platform
 import re
 import shlex
+import signal
+import socket
 import sys
 import sysconfig
+import threading
+import time
 
-from .. import InputError
+from .. import Error, InputError
 from . import cuda
 
-__all__ = ["INSTALL_GPU", "INSTALL_PACKAGE", "check_environment", "explain", "pip", "version"]
+__all__ = ["INSTALL_GPU", "INSTALL_PACKAGE", "check_environment", "complain_of_package", "explain",
+           "join_job", "pip", "version"]
 
+DEPENDENCIES = ("numpy", "matplotlib", "PIL", "tqdm", "pooch", "requests")
 # MXNet's metadata requires NumPy 1, so pip must not look at them; the other packages that MXNet
 # needs are in this package's metadata.
 INSTALL = "pip install --no-deps mxnet==1.9.1"
@@ -39,7 +46,10 @@ DEBIAN = {
 }
 # MXNet parses these itself, and ends the process where it cannot.
 WHOLE_NUMBERS = ("OMP_NUM_THREADS", "MXNET_OMP_MAX_THREADS", "MXNET_CPU_WORKER_NTHREADS")
-JOB = ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_WORKER", "DMLC_NUM_SERVER")
+JOB = {"DMLC_PS_ROOT_PORT": 2**16 - 1, "DMLC_NUM_WORKER": 2**31 - 1, "DMLC_NUM_SERVER": 2**31 - 1}
+ROLES = ("scheduler", "server", "worker")
+START = 60  # seconds until the scheduler of a job must answer, as in `mlp_mx.launch`
+QUIET = 2  # seconds after which a process says that it waits
 
 
 def version(distribution):
@@ -59,10 +69,63 @@ def check_environment():
         if value and not re.fullmatch(r"0*[1-9]\d{0,8}", value.strip(), re.ASCII):
             raise InputError(f"{name}: MXNet expects a whole number of at least 1, found "
                              f"{value!r}; change it, or run: unset {name}")
-    role, missing = os.environ.get("DMLC_ROLE"), [name for name in JOB if name not in os.environ]
-    if role is not None and missing:
-        raise InputError(f"DMLC_ROLE is {role!r}, as in a distributed job, but {missing[0]} is not "
-                         "set; use python -m mlp_mx.launch, or run: unset DMLC_ROLE")
+    if "DMLC_ROLE" in os.environ:
+        _check_job(os.environ)
+
+
+def _check_job(environ):
+    role = environ["DMLC_ROLE"]
+    cure = "; use python -m mlp_mx.launch, or, outside a job, run: unset DMLC_ROLE"
+    if role not in ROLES:
+        raise InputError(f"DMLC_ROLE: expected {', '.join(ROLES)}, found {role!r}{cure}")
+    for name in ("DMLC_PS_ROOT_URI", *JOB):
+        if not environ.get(name):
+            raise InputError(
+                f"DMLC_ROLE is {role!r}, as in a distributed job, but {name} is not set{cure}")
+    for name, maximum in JOB.items():
+        value = environ[name]
+        if not re.fullmatch(r"\d{1,10}", value, re.ASCII) or not 1 <= int(value) <= maximum:
+            raise InputError(f"{name}: expected a whole number from 1 to {maximum}, found "
+                             f"{value!r}{cure}")
+
+
+def join_job():
+    """Prepare for what MXNet does without end or signals: it waits for a job's scheduler.
+
+    Returns once the scheduler answers. A scheduler or a server will serve while MXNet is imported,
+    and nothing else, so signals are to end it at once.
+
+    Raises
+    ------
+    Error
+        If the scheduler does not answer for `START` seconds.
+    """
+    role = os.environ.get("DMLC_ROLE")
+    if role in ("worker", "server"):
+        _wait_for((os.environ["DMLC_PS_ROOT_URI"], int(os.environ["DMLC_PS_ROOT_PORT"])), role)
+    if role in ("scheduler", "server") and threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(signum) != signal.SIG_IGN:
+                signal.signal(signum, signal.SIG_DFL)
+
+
+def _wait_for(address, role):
+    start, said = time.monotonic(), False
+    place = "{}:{}".format(*address)
+    while True:
+        try:
+            return socket.create_connection(address, timeout=2).close()
+        except OSError as error:
+            reason, waited = error.strerror or error, time.monotonic() - start
+        if waited > START:
+            raise Error(f"DMLC_ROLE is {role!r}, but the job's scheduler has not answered at "
+                        f"{place} for {START} seconds ({reason}); start it, or, outside a job, "
+                        "run: unset DMLC_ROLE")
+        if waited > QUIET and not said:
+            print(f"waiting for the scheduler at {place}, since DMLC_ROLE is {role!r}",
+                  file=sys.stderr, flush=True)
+            said = True
+        time.sleep(0.1)
 
 
 def explain(error):
@@ -77,17 +140,18 @@ def explain(error):
         return ("it is not installed (there are wheels for Linux on x86_64 and aarch64, and for "
                 f"macOS on x86_64); run: {pip(INSTALL)}")
     if isinstance(error, ModuleNotFoundError):
-        return f"the package {name} is not installed; run: {pip(INSTALL_PACKAGE)}"
+        wheels = ("mxnet", "mxnet-cu117", "mxnet-cu112")
+        has_mxnet = any(map(version, wheels))
+        command = INSTALL_PACKAGE if has_mxnet else f"{INSTALL_PACKAGE} && {INSTALL}"
+        return f"the package {name} is not installed; run: {pip(command)}"
     if library == "libcuda.so.1":
         return ("this is MXNet's GPU wheel, and NVIDIA's driver is not installed (libcuda.so.1); "
                 f"install it, or, for the CPU, run: {pip(INSTALL_CPU)}")
     if library in cuda.LIBRARIES:
         return f"MXNet's GPU wheel needs CUDA's {library}; run: {pip(INSTALL_GPU)}"
     if library in SYSTEM_LIBRARIES.get(platform.machine(), ()):
-        command = DEBIAN[platform.machine()]
-        if os.geteuid() != 0:
-            command = f"sudo sh -c {shlex.quote(command)}"
-        return f"the system library {library} is missing; on Debian and Ubuntu, run: {command}"
+        return (f"the system library {library} is missing; on Debian and Ubuntu, run: "
+                f"{_as_root(DEBIAN[platform.machine()])}")
     if library:
         return f"the system library {library} is missing"
     return " ".join(f"{type(error).__name__}: {error}".split())
@@ -99,10 +163,30 @@ def missing_library(error):
     return match and match[1]
 
 
+def _as_root(command):
+    return command if os.geteuid() == 0 else f"sudo sh -c {shlex.quote(command)}"
+
+
 def pip(command):
-    """A pip command, in a new virtual environment where pip refuses to change the system's."""
+    """A pip command, in a new virtual environment where the system's Python has no pip of its own.
+
+    Debian and Ubuntu have neither pip nor what makes environments, unless somebody installs them.
+    """
     marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
-    if sys.prefix != sys.base_prefix or not os.path.exists(marker):
+    has_pip = importlib.util.find_spec("pip") and not os.path.exists(marker)
+    if sys.prefix != sys.base_prefix or has_pip:
         return command
-    steps = ["python3 -m venv ~/mlp_mx", ". ~/mlp_mx/bin/activate", INSTALL_PACKAGE]
-    return " && ".join(steps if command == INSTALL_PACKAGE else [*steps, command])
+    steps = ["python3 -m venv ~/mlp_mx", ". ~/mlp_mx/bin/activate"]
+    if not importlib.util.find_spec("ensurepip"):
+        steps.insert(0, _as_root("apt-get update && apt-get install -y python3-venv"))
+    if not command.startswith(INSTALL_PACKAGE):
+        steps.append(INSTALL_PACKAGE)
+    return " && ".join([*steps, command])
+
+
+def complain_of_package(kind, error, traceback):
+    """``sys.excepthook`` for a command: a package that is not installed is one line."""
+    if kind is ModuleNotFoundError and error.name in DEPENDENCIES:
+        print(f"error: {explain(error)}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)

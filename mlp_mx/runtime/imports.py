@@ -53,29 +53,40 @@ class _Multiprocessing(types.ModuleType):
         return getattr(fork if hasattr(fork, name) else multiprocessing, name)
 
 
+def _copy(module, **changes):
+    copy = types.ModuleType(module.__name__)
+    vars(copy).update(vars(module), **changes)
+    return copy
+
+
 def _scipy():
     """``scipy`` with `csr_matrix` in its old place, ``scipy.sparse.csr``, which is deprecated."""
-    scipy = types.ModuleType("scipy")
-    vars(scipy).update(vars(sys.modules["scipy"]))
+    scipy = _copy(sys.modules["scipy"])
     if "scipy.sparse" in sys.modules:
-        real = scipy.sparse
-        scipy.sparse = types.ModuleType(real.__name__)
-        vars(scipy.sparse).update(
-            vars(real), csr=types.SimpleNamespace(csr_matrix=real.csr_matrix))
+        scipy.sparse = _copy(
+            scipy.sparse, csr=types.SimpleNamespace(csr_matrix=scipy.sparse.csr_matrix))
     return scipy
 
 
+OPSET = 13  # of ONNX: the newest that MXNet's exporter writes
+
+
 def _onnx():
-    """``onnx`` with `mapping`, which ONNX 1.19 removed, although ``onnx.helper`` has all of it."""
-    onnx = types.ModuleType("onnx")
-    vars(onnx).update(vars(sys.modules["onnx"]))
+    """``onnx`` with `mapping`, which ONNX 1.19 removed, and the operators of 2020 as the newest.
+
+    MXNet would call its operators those of ONNX's newest set, in which some have other meanings.
+    """
+    onnx = sys.modules["onnx"]
+    helper = _copy(onnx.helper, make_model=functools.partial(
+        onnx.helper.make_model, opset_imports=[onnx.helper.make_opsetid("", OPSET)]))
+    changes = {"helper": helper, "defs": _copy(onnx.defs, onnx_opset_version=lambda: OPSET)}
     if not hasattr(onnx, "mapping"):
-        types_of = {onnx.helper.tensor_dtype_to_np_dtype(number): number
-                    for number in reversed(onnx.helper.get_all_tensor_dtypes())}
-        onnx.mapping = types.SimpleNamespace(
+        types_of = {helper.tensor_dtype_to_np_dtype(number): number
+                    for number in reversed(helper.get_all_tensor_dtypes())}
+        changes["mapping"] = types.SimpleNamespace(
             NP_TYPE_TO_TENSOR_TYPE=types_of,
             TENSOR_TYPE_TO_NP_TYPE={number: dtype for dtype, number in types_of.items()})
-    return onnx
+    return _copy(onnx, **changes)
 
 
 STAND_INS = {
@@ -140,6 +151,7 @@ class _PackageLoader(_Loader):
         from . import cuda, diagnosis
 
         diagnosis.check_environment()
+        diagnosis.join_job()
         try:
             with _blas_kernel():
                 try:

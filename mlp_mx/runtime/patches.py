@@ -5,12 +5,26 @@ Each takes a module, freshly imported, and changes something in it.
 
 import collections
 import functools
+import gzip
+import os
+import re
+import shutil
+import signal
+import threading
+import types
 
 import numpy as np
 
+from .. import Error
+from .._support import files, mirrors
 from .numpy_names import IS_NUMPY_2
 
 __all__ = ["patch"]
+
+# MXNet's URLs; the last folder is the data set's name.
+GONE = re.compile(r"https?://(?:apache-mxnet\.s3[\w.-]*|data\.mxnet\.io|data\.dmlc\.ml|"
+                  r"repo\.mxnet\.io|deeplearning\.net)/(?:.*/)?([^/]+)/([^/]+)$")
+SECONDS = (5, 30)  # to connect to a mirror, and for each part of its answer
 
 _PATCHES = collections.defaultdict(list)
 
@@ -71,6 +85,27 @@ def whole_arrays(module):
     module.NDArray.__array__ = __array__
 
 
+@_of("kvstore.base")
+def signals_while_a_job_begins(module):
+    """``create("dist_sync")`` waits for all of a job in C, where Python's handlers do not run."""
+    create = module.create
+
+    @functools.wraps(create)
+    def create_interruptibly(name="local"):
+        former = {}
+        if "dist" in name and threading.current_thread() is threading.main_thread():
+            former = {signum: signal.signal(signum, signal.SIG_DFL)
+                      for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+                      if callable(signal.getsignal(signum))}
+        try:
+            return create(name)
+        finally:
+            for signum, handler in former.items():
+                signal.signal(signum, handler)
+
+    module.create = create_interruptibly
+
+
 @_of("recordio", wanted=not hasattr(np.ndarray, "tostring"))
 def bytes_of_labels(module):
     """NumPy 2.3 removed ``ndarray.tostring``, an old name of ``tobytes``."""
@@ -92,18 +127,133 @@ def sums_in_double_precision(module):
     module.EvalMetric.__setattr__ = __setattr__
 
 
-@_of("gluon.data.vision.datasets", "test_utils")
-def mnist_from_a_mirror(module):
-    """The hosts of MNIST in MXNet's URLs are gone, for gluon's ``MNIST`` and for ``get_mnist``."""
+class _Requests:
+    """``requests`` with time-outs, which MXNet does not set."""
+
+    def __getattr__(self, name):
+        import requests
+
+        return getattr(requests, name)
+
+    def get(self, url, **options):
+        return self.__getattr__("get")(url, **{"timeout": SECONDS, **options})
+
+
+@_of("gluon.utils", "test_utils")
+def downloads_from_mirrors(module):
+    """MXNet's hosts are gone: each file is tried once at each mirror, and a failure is one line."""
     download = module.download
 
     @functools.wraps(download)
-    def from_a_mirror(url, *args, **kwargs):
-        from ..data import mnist  # here, because it imports this package
+    def from_mirrors(url, *args, **options):
+        match = GONE.match(url)
+        if not match:
+            return download(url, *args, **options)
+        name, file = match.groups()
+        is_known = name != "mnist" or file in mirrors.MNIST_SHA1
+        public, problems = mirrors.MIRRORS.get(name, ()) if is_known else (), []
+        urls = [base + file for base in mirrors.own_first(
+            public, "" if name == "mnist" else f"{name}/")] if public else [url]
+        for url in urls:
+            try:
+                return download(url, *args, **{**options, "retries": 0})
+            except Exception as error:
+                problems.append(f"{url}: {type(error).__name__}")
+        raise Error(mirrors.without_password(
+            f"{file} cannot be downloaded: MXNet's host is gone, and " + (
+                f"no mirror delivers it ({'; '.join(problems)}); set MLP_MX_MIRROR to the URL of "
+                "another one" if public else
+                "no public copy is known; get it elsewhere and put it where MXNet looks "
+                f"({_place(args, options)}), or set MXNET_GLUON_REPO to the URL of a copy")))
 
-        folder, _, name = url.rpartition("/")
-        if folder.endswith("/mnist") and name in mnist.FILES:
-            url = mnist.mirrors()[0] + name
-        return download(url, *args, **kwargs)
+    module.download, module.requests = from_mirrors, _Requests()
+    module.print = lambda *texts: print(*(mirrors.without_password(str(text)) for text in texts))
 
-    module.download = from_a_mirror
+
+def _place(args, options):
+    """The folder for a file, from the arguments of one of MXNet's two ``download``."""
+    path = next(filter(None, [*map(options.get, ("path", "dirname", "fname")), *args[1::-1]]), "")
+    return path if os.path.isdir(path) else os.path.dirname(path) or os.curdir
+
+
+@_of("test_utils")
+def verified_mnist(module):
+    """``get_mnist`` and ``get_mnist_ubyte`` checked nothing; the latter wants an archive."""
+    download = module.download
+
+    def verified(url, fname=None, dirname=None, **options):
+        name = url.rpartition("/")[2]
+        if name not in mirrors.MNIST_SHA1:
+            return download(url, fname, dirname, **options)
+        from mxnet import gluon
+
+        path = os.path.join(dirname or "", fname or name)
+        return gluon.utils.download(
+            url, path, sha1_hash=mirrors.MNIST_SHA1[name], **options)
+
+    def get_mnist_ubyte():
+        for name in mirrors.MNIST_SHA1:
+            path = os.path.join("data", name[:-len(".gz")])
+            if not os.path.exists(path):
+                with gzip.open(verified(f"http://data.mxnet.io/data/mnist/{name}",
+                                        dirname="data")) as file, files.whole_file(path) as copy:
+                    shutil.copyfileobj(file, copy)
+
+    module.download = functools.wraps(download)(verified)
+    module.get_mnist_ubyte = functools.wraps(module.get_mnist_ubyte)(get_mnist_ubyte)
+
+
+@_of("test_utils")
+def chi_square_of_whole_numbers(module):
+    """MXNet cuts expected frequencies to whole numbers; SciPy 1.7 wants their sum to be right."""
+    stats = module.ss
+    if not stats:  # no SciPy
+        return
+
+    def chisquare(f_obs, f_exp):
+        observed, expected = np.sum(f_obs), np.sum(f_exp)
+        if abs(observed - expected) <= len(f_exp):  # else samples are in no bucket
+            f_exp = f_exp * (observed / expected)
+        return stats.chisquare(f_obs, f_exp)
+
+    module.ss = types.SimpleNamespace(**{**vars(stats), "chisquare": chisquare})
+
+
+UFUNCS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide,
+          "floordiv": np.floor_divide, "mod": np.remainder, "pow": np.power}
+
+
+def _operator(ufunc, method, is_reflected):
+    """A NumPy scalar's operator that takes Python's numbers for NumPy's of 64 bits."""
+
+    def operator(self, other):
+        if type(other) not in (int, float):
+            return method(self, other)
+        other = np.asarray(other)[()]
+        return ufunc(other, self) if is_reflected else ufunc(self, other)
+
+    return operator
+
+
+@functools.lru_cache(maxsize=None)
+def _as_in_numpy_1(scalar):
+    """A subclass of a NumPy scalar type: prints like it, computes with numbers as NumPy 1 did."""
+    return type(scalar.__name__, (scalar,), {
+        f"__{side}{name}__": _operator(ufunc, getattr(scalar, f"__{side}{name}__"), side == "r")
+        for name, ufunc in UFUNCS.items() for side in ("", "r")})
+
+
+@_of("ndarray.ndarray", wanted=IS_NUMPY_2)
+def scalars_that_promote(module):
+    """In NumPy 2, float32 + 1 is float32, which stops growing at 2 ** 24, and uint8 250 + 10 is 4.
+
+    And ``float`` no longer takes the array of shape (1, 1) that ``asscalar`` made of such an array.
+    """
+    original = module.NDArray.asscalar
+
+    @functools.wraps(original)
+    def asscalar(self):
+        value = np.ravel(original(self))[0]
+        return _as_in_numpy_1(type(value))(value) if isinstance(value, np.number) else value
+
+    module.NDArray.asscalar = asscalar

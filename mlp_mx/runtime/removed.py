@@ -7,11 +7,12 @@ modules themselves.
 
 import collections
 import functools
+import glob
 import importlib
 import importlib.machinery
 import os
+import re
 import sys
-import types
 
 __all__ = ["find_distutils", "give", "lookup", "names_of", "serve"]
 
@@ -95,25 +96,23 @@ def _is_beside(file):
         {"site-packages", "dist-packages"} & set(parts))
 
 
+@functools.lru_cache(maxsize=None)
 def _imports_mxnet(top):
-    """Whether a module of the package `top` has something of MXNet's among its globals."""
-    modules = [module for name, module in list(sys.modules.items())
-               if name.partition(".")[0] == top and isinstance(module, types.ModuleType)]
-    found = any(_origin(value).partition(".")[0] == "mxnet"
-                for module in modules for value in list(vars(module).values()))
-    if found:
-        packages.add(top)
-    return found
+    """Whether a file of the package `top` imports MXNet."""
+    module = sys.modules.get(top)
+    files = [getattr(module, "__file__", None) or ""]
+    for folder in getattr(module, "__path__", ()):
+        files += glob.iglob(os.path.join(glob.escape(folder), "**", "*.py"), recursive=True)
+    return any(map(_has_import, files))
 
 
-def _origin(value):
-    if isinstance(value, types.ModuleType):
-        name = vars(value).get("__name__")
-    elif isinstance(value, (type, types.FunctionType)):
-        name = value.__module__
-    else:
-        name = None
-    return name if isinstance(name, str) else ""
+def _has_import(file):
+    try:
+        with open(file, "rb") as source:
+            return bool(re.search(rb"^[ \t]*(?:import|from)[ \t][^\n#]*\bmxnet\b",
+                                  source.read(), re.MULTILINE))
+    except OSError:
+        return False
 
 
 def find_distutils():

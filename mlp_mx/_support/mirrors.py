@@ -1,0 +1,53 @@
+"""Where data sets can be downloaded, now that the hosts in MXNet's URLs are gone."""
+
+import os
+import re
+
+from .. import InputError
+
+__all__ = ["MIRRORS", "MNIST_SHA1", "own_first", "without_password"]
+
+# By gluon's names for data sets: URLs of folders with the files that gluon knows by SHA-1. LeCun's
+# own host answers 403 now.
+MIRRORS = {
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "https://raw.githubusercontent.com/fgnt/mnist/master/",
+    ),
+    "fashion-mnist": (
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+    "cifar10": ("https://www.cs.toronto.edu/~kriz/",),
+    "cifar100": ("https://www.cs.toronto.edu/~kriz/",),
+}
+
+
+# Their SHA-1, for MXNet's functions that check none.
+MNIST_SHA1 = {
+    "train-images-idx3-ubyte.gz": "6c95f4b05d2bf285e1bfb0e7960c31bd3b3f8a7d",
+    "train-labels-idx1-ubyte.gz": "2a80914081dc54586dbdf242f9805a6b8d2a15fc",
+    "t10k-images-idx3-ubyte.gz": "c3a25af1f52dad7f726cce8cacb138654b760d48",
+    "t10k-labels-idx1-ubyte.gz": "763e7fa3757d93b0cdec073cef058b2004252c17",
+}
+
+
+def own_first(public, folder=""):
+    """Base URLs to try: those in `public`, after ``$MLP_MX_MIRROR`` if that is set.
+
+    It is the URL of a folder with MNIST's files; gluon's other data sets are in a `folder` in it.
+    """
+    own = os.environ.get("MLP_MX_MIRROR")
+    if not own:
+        return public
+    if not own.startswith(("http://", "https://")):
+        raise InputError("MLP_MX_MIRROR: expected a URL that begins with http, found "
+                         f"{without_password(own)!r}")
+    return (f"{own.rstrip('/')}/{folder}", *public)
+
+
+def without_password(text):
+    """A text for people to read, in which URLs have no password."""
+    return re.sub(r"(?<=//)[^/\s@]*(:[^/\s]*)?@", "***@", text)
