@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from mlp_mx import data, model
+from mlp_mx import data, fast, model
 from mlp_mx import train as training
 from mlp_mx.runtime import mx, nd
 from mlp_mx.train import distributed
@@ -28,16 +28,19 @@ EXAMPLES = 12000  # that are measured
 
 def train(num_hidden, batch_size):
     """Print the seconds that an epoch's training takes, in this worker."""
-    workers = distributed.join([mx.cpu()])
+    workers = distributed.join(mx.cpu())
     random = np.random.RandomState(0)
     X = nd.array(random.uniform(0, 1, (max(EXAMPLES, 3 * batch_size), 28, 28, 1)))
     label = nd.array(random.randint(0, 10, len(X)))
     loader = data.ArrayLoader(X, label, batch_size, seed=0)
     params = model.init_params(num_hidden=num_hidden, seed=0)
-    seconds = []
+    net, loss = fast.traced(model.net), fast.traced(model.softmax_cross_entropy)
+    part, update, seconds = workers.part(loader), workers.synchronised(training.SGD), []
     for epoch in range(2):  # in the first, functions are traced and memory is allocated
         begin = time.perf_counter()
-        training.train_epoch(params, loader, 1e-6, epoch, workers=workers)
+        part.set_epoch(epoch)
+        with fast.packed(params, update) as working:
+            training.train_epoch(working, part, 1e-6, net, loss, update)
         seconds.append(time.perf_counter() - begin)
     if workers.rank == 0:
         print(json.dumps(seconds[1] * EPOCH / len(X)))

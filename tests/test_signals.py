@@ -93,11 +93,19 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(signum):
         signal.signal(signum, previous)
 
 
-def test_outside_commands_python_handles_ctrl_c():
+def test_outside_commands_ctrl_c_interrupts_between_two_steps():
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        for step in steps(range(3)):
+            seen.append(step)
+            send(signal.SIGINT)
+            seen.append("whole")
+    assert seen == [0, "whole"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(KeyboardInterrupt):
         for _ in steps(range(3)):
             send(signal.SIGINT)
-            pytest.fail("not interrupted")
+            send(signal.SIGINT)
+            pytest.fail("a second one interrupts at once")
 
 
 def test_warnings_are_printed_even_where_they_are_errors(capsys):

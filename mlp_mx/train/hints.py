@@ -109,12 +109,13 @@ def _hint_of_loss(output, label, loss, net):
             warn_of(loss, f"{name_of(loss)} returns one number per batch, their mean; return one "
                     f"per image, or multiply the learning rate by {len(y)}")
     rows = output.asnumpy().astype(float)
+    with np.errstate(over="ignore"):
+        are_logs = np.allclose(np.exp(rows).sum(axis=1), 1, atol=1e-3)
     if np.allclose(rows.sum(axis=1), 1, atol=1e-3) and rows.min() >= 0:
         if np.isclose(total(output + 1, y), total(output, y), rtol=1e-4):  # as softmax makes it
             warn_of(net, f"{name_of(net)} returns probabilities, but {name_of(loss)} applies "
                     "softmax itself; return logits, without softmax")
-    elif not np.allclose(np.exp(rows).sum(axis=1), 1, atol=1e-3) and min(
-            total(0 * output + 100, y), total(0 * output - 100, y)) < -1:
+    elif not are_logs and min(total(0 * output + 100, y), total(0 * output - 100, y)) < -1:
         warn_of(loss, f"{name_of(loss)} can be negative, so it has no minimum; it is called as "
                 "loss(yhat_linear, y): check the order of its arguments")
 
