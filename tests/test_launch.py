@@ -272,10 +272,10 @@ ONE_FAILS = ('fails() { test $MLP_MX_RANK = $1 || { echo not me >&2; sleep 100; 
     (f"{ONE_FAILS} 0", 7, "it is me\nerror: worker 0 ended with exit code 7\n"),
     (f"{ONE_FAILS} 1", 7, "not me\nit is me\nerror: worker 1 ended with exit code 7\n"),
     (f"exec {shlex.join(TRAIN)} --learning-rate 1e6", 1,
-     r"(.*\n)*error: the loss is not finite in epoch 0, batch (.*\n)+"
+     r"(.*\n)*error: the loss is not finite in epoch 0: (.*\n)+"
      r"error: worker . ended with exit code 1\n"),
     (f'exec {shlex.join(TRAIN)} --seed "$MLP_MX_RANK"', 2,
-     r"(.*\n)*error: the workers start differently(.*\n)+"
+     r"(.*\n)*error: the workers disagree on settings or parameters(.*\n)+"
      r"error: worker . ended with exit code 2\n"),
 ])
 def test_an_error_of_a_worker_is_said_once_and_ends_a_job(jobs, shell, code, said):

@@ -55,23 +55,24 @@ class Seen:
         The first batch, which is still to come.
     late : tuple
         The last batch so far that has the size of the first, after its number.
-    num_examples : int
-        In the batches so far.
+    num_batches, num_examples : int
+        So far.
     """
 
     def __init__(self, batches, purpose):
         self._batches = iter(batches)
         self.first, self.late = next(self._batches, None), None
-        self.num_examples = 0
+        self.num_batches = self.num_examples = 0
         if self.first is None:
             raise InputError(f"expected at least one example to {purpose} on, found none; a "
                              "generator ends after one pass, a list of batches does not")
 
     def __iter__(self):
-        for number, (X, label) in enumerate(itertools.chain([self.first], self._batches)):
-            self.num_examples += len(label)
+        for X, label in itertools.chain([self.first], self._batches):
             if X.shape == self.first[0].shape:
-                self.late = number, X, label
+                self.late = self.num_batches, X, label
+            self.num_batches += 1
+            self.num_examples += len(label)
             yield X, label
 
 

@@ -12,6 +12,7 @@ from .batches import num_outputs_of
 
 __all__ = ["DivergenceError", "First", "Watched", "compare_late_batch"]
 
+ENOUGH_BATCHES = 200  # for a loss to have fallen
 ADVICE = "training diverged; try a smaller learning rate, batch size or weight scale"
 FIRST_ADVICE = ("the loss was not finite before the first update; check the network, the loss, and "
                 "the data")
@@ -28,7 +29,7 @@ class First:
     ----------
     num_outputs : int
     loss, loss_now : float
-        Mean loss of the batch before the first update, and when it was looked at last, in nats.
+        Mean loss of the batch in nats, before the first update and after some epochs.
     """
 
     def __init__(self, batch, train_data, params, net, loss):
@@ -37,7 +38,7 @@ class First:
         self._batch, self.net, self._loss = batch, net, loss
         output, losses = self._computed(params)
         _check_losses(losses, len(X), loss)
-        self.loss = self.loss_now = _mean(losses, len(X))
+        self.loss, self.loss_now, self._num_batches = _mean(losses, len(X)), None, 0
         if not math.isfinite(self.loss):
             raise DivergenceError(f"the loss is not finite in epoch 0: {FIRST_ADVICE}")
         _hint_of_arguments(net)
@@ -52,9 +53,18 @@ class First:
             output = self.net(X.copy().reshape((len(X), -1)), params)
             return output, self._loss(output, nd.one_hot(label, self.num_outputs))
 
-    def look_again(self, params):
-        """Compute the loss of the batch again, `loss_now`."""
-        self.loss_now = _mean(self._computed(params)[1], len(self._batch[1]))
+    def look_again(self, params, num_batches):
+        """Compute the loss of the batch again, once, after the epoch with the 200th batch."""
+        self._num_batches += num_batches
+        if self.loss_now is None and self._num_batches >= ENOUGH_BATCHES:
+            self.loss_now = _mean(self._computed(params)[1], len(self._batch[1]))
+
+    def fell(self):
+        """Whether the loss has fallen, as far as it was looked at; to be asked once."""
+        if self.loss_now is None:
+            return True
+        loss_now, self.loss_now = self.loss_now, math.nan
+        return not loss_now >= self.loss
 
 
 def _mean(losses, num_examples):
@@ -155,7 +165,7 @@ class Watched:
         elif mean_loss > 10 * max(first.loss, 1):
             warn_of(net, f"the loss rose from {first.loss:.3g} to {mean_loss:.3g} in epoch "
                     f"{self._epoch}; the learning rate is too large, try a tenth of it")
-        elif self._epoch == 0 and first.loss_now >= first.loss:
-            warn_of(net, f"the loss did not fall in epoch 0: {first.loss:.4g} before and "
-                    f"{first.loss_now:.4g} after it, in the first batch; try another learning "
-                    "rate, and check that labels belong to their images")
+        elif not first.fell():
+            warn_of(net, "the loss of the first batch did not fall in the epochs up to "
+                    f"{self._epoch}; try another learning rate, and check that labels belong to "
+                    "their images")
