@@ -98,7 +98,8 @@ class _Process:
         self._read()
         if code:
             if self._errors:
-                cli.complain(self._errors.decode(errors="replace").rstrip("\n"))
+                for line in self._errors.decode(errors="replace").splitlines():
+                    cli.complain(line)
             code = 128 - code if code < 0 else code
             error = Error(f"{self.name} {KILLED.get(code, f'ended with exit code {code}')}")
             error.exit_code = code

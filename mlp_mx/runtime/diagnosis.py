@@ -49,7 +49,7 @@ WHOLE_NUMBERS = ("OMP_NUM_THREADS", "MXNET_OMP_MAX_THREADS", "MXNET_CPU_WORKER_N
 JOB = {"DMLC_PS_ROOT_PORT": 2**16 - 1, "DMLC_NUM_WORKER": 2**31 - 1, "DMLC_NUM_SERVER": 2**31 - 1}
 ROLES = ("scheduler", "server", "worker")
 START = 60  # seconds until the scheduler of a job must answer, as in `mlp_mx.launch`
-QUIET = 2  # seconds after which a process says that it waits
+QUIET = 10  # seconds after which a process says that it waits
 
 
 def version(distribution):
