@@ -58,28 +58,30 @@ def table(rows):
 
 
 def draw(rows, path):
-    """Bars of training and evaluation, the fastest at the top; the literal chapter is cut off."""
+    """Bars of the table's totals, with their spread, the fastest at the top.
+
+    The literal chapter is cut off.
+    """
     from matplotlib.figure import Figure
 
     shown = sorted(rows, key=lambda name: rows[name]["total"], reverse=True)
-    figure = Figure(figsize=(8, 0.45 * len(shown) + 1.2), layout="constrained")
-    axes = figure.add_subplot()
-    train = [rows[name]["train"] for name in shown]
-    evaluate = [rows[name]["evaluate"] for name in shown]
-    axes.barh(shown, train, color="#0072B2", label="training")
-    axes.barh(shown, evaluate, left=train, color="#E69F00", label="evaluation of both sets")
-    others = [rows[name]["total"] for name in shown if name != "chapter"]
-    limit = 1.25 * max(others, default=rows[shown[0]]["total"])
-    axes.set_xlim(0, limit)
-    for place, end in enumerate(map(sum, zip(train, evaluate))):
-        if end > limit:
-            axes.text(0.99 * limit, place, f"{end:.2f} s, cut off here", va="center", ha="right",
-                      color="white")
+    others = [rows[name]["most"] for name in shown if name != "chapter"]
+    limit = 1.15 * max(others, default=rows[shown[0]]["most"])
+    figure = Figure(figsize=(8, 0.45 * len(shown) + 0.9), layout="constrained")
+    axes = figure.add_subplot(xlim=(0, limit))
+    for name in shown:
+        total, least, most = (rows[name][key] for key in ("total", "least", "most"))
+        axes.barh(name, total, color="#0072B2" if name.startswith("mlp_mx") else "0.72")
+        if total > limit:
+            axes.text(0.99 * limit, name, f"{total:.2f} s, cut off here", va="center", ha="right")
         else:
-            axes.text(end + 0.01 * limit, place, f"{end:.2f} s", va="center")
-    axes.set_xlabel("seconds an epoch")
-    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+            axes.plot([least, most], [name, name], color="0.2", linewidth=1.5)
+            axes.text(most + 0.01 * limit, name, f"{total:.2f} s", va="center")
+    axes.set_title("an epoch of training and evaluation, median and spread", loc="left")
+    axes.set_xlabel("seconds per epoch")
     axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
     figure.savefig(path, dpi=150)
 
 

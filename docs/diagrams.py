@@ -1,11 +1,11 @@
-"""The tutorial's two diagrams, which pictures.py draws."""
+"""The tutorial's two diagrams, which pictures.py draws; their labels can be read on a phone."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
 ORANGE, GREY, TEAL = "#E69F00", "#BBBBBB", "#009E73"  # inputs, hidden units, outputs
-SHOWN = 10  # units per layer; larger layers have a gap in the middle
-GAP = 1.9  # between two layers; units are 1 apart
+SHOWN = 8  # units per layer; larger layers have a gap in the middle
+GAP = 2.2  # between two layers; units are 1 apart
 
 DIAGRAMS = {
     "linear_model": [(784, "pixels"), (10, "classes")],
@@ -38,21 +38,21 @@ def diagram(layers):
     matplotlib.figure.Figure
     """
     top = len(layers) - 1
-    figure = Figure(figsize=(7.5, 0.6 + 1.05 * top), layout="constrained")
+    figure = Figure(figsize=(5, 0.5 + 0.95 * top), layout="constrained")
     axes = figure.add_subplot(aspect="equal")
     axes.axis("off")
     for number, (size, name) in enumerate(layers):
         y = GAP * number
         color = ORANGE if number == 0 else TEAL if number == top else GREY
-        axes.scatter(places(size), [y] * len(places(size)), 190, color, edgecolors="0.25",
+        axes.scatter(places(size), [y] * len(places(size)), 130, color, edgecolors="0.25",
                      linewidths=0.8, zorder=2)
         if size > SHOWN:
-            axes.text((SHOWN - 1) / 2, y, "· · ·", ha="center", va="center", fontsize=14)
-        axes.text(SHOWN - 0.2, y, f"{size} {name}", va="center", fontsize=11)
+            axes.text((SHOWN - 1) / 2, y, "· · ·", ha="center", va="center", fontsize=13)
+        axes.text(SHOWN - 0.2, y, f"{size} {name}", va="center", fontsize=12)
         if number:
             connect(axes, places(layers[number - 1][0]), places(size), y - GAP)
             label = f"$W_{number}$, $b_{number}$" if top > 1 else "$W$, $b$"
-            axes.text(SHOWN - 0.2, y - GAP / 2, label, va="center", fontsize=11)
-    axes.set_xlim(-0.6, SHOWN + 3.2)
+            axes.text(SHOWN - 0.2, y - GAP / 2, label, va="center", fontsize=12)
+    axes.set_xlim(-0.6, SHOWN + 3.9)
     axes.set_ylim(-0.5, GAP * top + 0.5)
     return figure

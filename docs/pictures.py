@@ -6,6 +6,7 @@ Also writes page/draw_digit.html, the page to draw digits on. Takes about 15 sec
     python docs/pictures.py --out docs
 """
 
+import argparse
 import os
 import pathlib
 import subprocess
@@ -14,10 +15,9 @@ import tempfile
 
 import diagrams  # beside this script
 import numpy as np
+from matplotlib.image import imsave
 
-from mlp_mx import Error, checkpoint, data, model, plot, train
-from mlp_mx import glyphs as glyphs_command
-from mlp_mx._support import cli
+from mlp_mx import checkpoint, data, model, plot, train
 from mlp_mx.train import published
 
 
@@ -38,7 +38,15 @@ def draw(records, params, test_data):
     yield "mistakes.png", plot.mistakes(images, labels, predictions, probabilities)
     yield "first_layer.png", plot.first_layer(params[0].asnumpy(), count=32)
     for name, layers in diagrams.DIAGRAMS.items():
-        yield f"{name}.svg", diagrams.diagram(layers)
+        yield f"{name}.png", diagrams.diagram(layers)
+
+
+def glyphs_sheet():
+    """The first 20 glyphs of each digit in a row, at twice their size."""
+    train_data, _ = data.load("glyphs", progress=True)
+    images, labels = train_data.data.asnumpy()[..., 0], train_data.label.asnumpy()
+    rows = [np.hstack(images[labels == digit][:20]) for digit in range(10)]
+    return np.vstack(rows).repeat(2, axis=0).repeat(2, axis=1)
 
 
 def make_page(params, accuracy, path):
@@ -51,14 +59,14 @@ def make_page(params, accuracy, path):
         subprocess.run([sys.executable, script, saved, "--no-open", "--out", path], check=True)
 
 
-@cli.command
-def main(argv=None):
+def main():
     """Train, and draw."""
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=cli.RawHelp)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", metavar="DIR", default=pathlib.Path(__file__).parent,
                         help="folder for the pictures (default: that of this script)")
-    folder = parser.parse_args(argv).out
-    plot.check_path(os.path.join(folder, "glyphs.png"))
+    folder = parser.parse_args().out
+    imsave(os.path.join(folder, "glyphs.png"), glyphs_sheet(), cmap="gray")
     train_data, test_data = data.load("mnist", seed=0, progress=True)
     params = model.init_params(seed=0)
     records = list(train.fit(params, train_data, test_data, progress=True))
@@ -68,9 +76,7 @@ def main(argv=None):
         print(path)
     page = os.path.join(folder, "page", "draw_digit.html")
     make_page(params, records[-1].test_accuracy, page)
-    if glyphs_command.main([os.path.join(folder, "glyphs.png")]):
-        raise Error("the glyphs were not drawn")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,15 +7,15 @@ Log some runs first, in one file or several:
     python examples/compare_runs.py runs.jsonl --out comparison.png
 """
 
+import argparse
+import os
 import sys
 from collections import defaultdict
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from mlp_mx import InputError, plot
-from mlp_mx._support import cli
+from mlp_mx import Error, InputError, plot
 from mlp_mx.train import record as run_record
 
 RESULTS = ("epoch", "loss", "train_accuracy", "test_accuracy", "seconds")
@@ -44,67 +44,71 @@ def read_runs(paths):
 
 
 def by_setting(runs):
-    """Group runs that differ only in their seeds: {label: (epochs, results)}.
+    """Group runs that differ only in their seeds: (names, {values: (epochs, results)}).
 
-    The epochs are those reached with every seed; results have the shape (seeds, epochs, 2), a loss
-    and a test accuracy each.
+    Names and values are those of the settings that differ. The epochs are those reached with every
+    seed; results have the shape (seeds, epochs, 2), a loss and a test accuracy each.
     """
     values = defaultdict(set)
     for settings in runs:
         for name, value in settings:
             values[name].add(value)
-    varied = {name for name in values if len(values[name]) > 1} - {"seed"}
+    varied = sorted(name for name in values if len(values[name]) > 1 and name != "seed")
     groups = defaultdict(list)
     for settings, epochs in runs.items():
-        label = ", ".join(f"{name} {value}".replace("_", " ")
-                          for name, value in settings if name in varied)
-        groups[label or "all runs"].append(epochs)
+        settings = dict(settings)
+        groups[", ".join(settings.get(name, "–") for name in varied)].append(epochs)
     for label, group in groups.items():
         epochs = sorted(set.intersection(*map(set, group)))
         if not epochs:
             raise InputError(f"{label}: expected epochs that all seeds have in common, found none")
         groups[label] = epochs, np.array([[run[epoch] for epoch in epochs] for run in group])
-    return groups
+    return ", ".join(varied).replace("_", " "), groups
 
 
-def draw(groups):
+def draw(names, groups):
     """Draw loss and test accuracy by epoch: a line per setting, a band from seed to seed."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     panels = figure.subplots(1, 2)
     for number, (label, (epochs, results)) in enumerate(groups.items()):
         color = COLORS[number % len(COLORS)]
         style = ("-", "--", ":")[number // len(COLORS) % 3]
         for axes, values in zip(panels, results.transpose(2, 0, 1)):
-            axes.plot(epochs, values.mean(axis=0), style, color=color, label=label, marker=".")
+            axes.plot(epochs, values.mean(axis=0), style, color=color, label=label, marker="o",
+                      markersize=4)
             axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color,
                               alpha=0.2, linewidth=0)
-    for axes, name in zip(panels, ("training loss (nats per example)", "test accuracy")):
-        axes.set_title(name, loc="left", fontsize="medium")
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.spines[["top", "right"]].set_visible(False)
-    plot.use_log_scale(panels[0])
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    plot.finish(panels[0], "training loss (nats per example)", "log")
+    plot.finish(panels[1], "test accuracy", "percent")
+    if names:  # beside the axes, whatever the number of settings and the length of their names
+        figure.legend(*panels[0].get_legend_handles_labels(), title=names, frameon=False,
+                      loc="outside right upper", alignment="left")
     return figure
 
 
-@cli.command
 def main(argv=None):
     """Read, draw, and print each setting's last test accuracy."""
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=cli.RawHelp)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logs", nargs="+", help="files written by mlp_mx.train --log")
     parser.add_argument("--out", metavar="PATH", default="comparison.png",
                         help="picture to write, .png, .svg or .pdf (default: comparison.png)")
     args = parser.parse_args(argv)
     plot.check_path(args.out)
-    cli.check_different(args, "--out", "LOGS")
-    groups = by_setting(read_runs(args.logs))
+    if os.path.realpath(args.out) in map(os.path.realpath, args.logs):
+        raise InputError(f"--out would overwrite the log {args.out}; name another file")
+    names, groups = by_setting(read_runs(args.logs))
     for label, (epochs, results) in groups.items():
-        print(f"{label}: test accuracy {results[:, -1, 1].mean():.4f} after epoch {epochs[-1]}, "
+        print(f"{f'{names} {label}' if names else 'all runs'}: test accuracy "
+              f"{100 * results[:, -1, 1].mean():.2f}% after epoch {epochs[-1]}, "
               f"{len(results)} seed{'s' * (len(results) > 1)}")
-    plot.save(draw(groups), args.out)
+    plot.save(draw(names, groups), args.out)
     print("saved:", args.out)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except Error as error:  # a message for people, without a traceback
+        print("error:", error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,15 +1,17 @@
-"""Show what the model gets wrong: which digits it confuses, and its most confident mistakes.
+"""Show what a saved model gets wrong: which classes it confuses, and its most confident mistakes.
 
-Trains a model first, or loads one saved by `python -m mlp_mx.train --save`. Draws confusion.png and
-mistakes.png.
+Draws confusion.png and mistakes.png:
+
+    python -m mlp_mx.train --save model.npz
+    python examples/misclassified.py model.npz
 """
 
+import argparse
 import os
 import sys
 from collections import Counter
 
-from mlp_mx import InputError, checkpoint, data, model, plot, runtime, train
-from mlp_mx._support import cli
+from mlp_mx import Error, checkpoint, data, plot, predict, runtime
 
 
 def top_confusions(labels, predictions, count=5):
@@ -18,44 +20,44 @@ def top_confusions(labels, predictions, count=5):
     return Counter(zip(labels[wrong], predictions[wrong])).most_common(count)
 
 
-@cli.command
 def main(argv=None):
-    """Train or load, then print and draw the mistakes."""
-    parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
-    parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
-    parser.add_argument("--data-dir", type=cli.path, help="folder for the data set")
-    parser.add_argument("--model", type=cli.path, help="saved model, instead of training one")
-    parser.add_argument("--out", type=cli.path, default=".", help="folder for the two pictures")
+    """Load, then print and draw the mistakes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", metavar="MODEL", help="saved model, .npz or .params")
+    parser.add_argument("--dataset", choices=data.DATASETS,
+                        help="data set (default: the one that the model was trained on)")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder for the data set")
+    parser.add_argument("--out", metavar="DIR", default=".", help="folder for the two pictures")
     args = parser.parse_args(argv)
     paths = [os.path.join(args.out, name) for name in ("confusion.png", "mistakes.png")]
     for path in paths:
         plot.check_path(path)
 
-    ctx = runtime.context("auto")
-    params = (model.init_params(seed=0, ctx=ctx) if args.model is None
-              else checkpoint.load(args.model, ctx)[0])
-    if len(params) != 6 or len(params[0]) != 784:
-        raise InputError(f"{args.model}: expected a network with 784 inputs and two hidden "
-                         f"layers, found shapes {[param.shape for param in params]}")
-    train_data, test_data = data.load(args.dataset, args.data_dir, ctx=ctx, progress=True)
-    if args.model is None:
-        for record in train.fit(params, train_data, test_data, epochs=args.epochs):
-            print(f"Epoch {record.epoch}. Test_acc {record.test_accuracy:.4f}")
+    params, metadata = checkpoint.load(args.model, runtime.context("auto"))
+    trained_on = str(metadata.get("dataset")).lower()
+    dataset = args.dataset or (trained_on if trained_on in data.DATASETS else "auto")
+    _, test_data = data.load(dataset, args.data_dir, ctx=params[0].context, progress=True)
 
-    probabilities = model.softmax(model.net(test_data.data, params)).asnumpy()
+    probabilities = predict.probabilities(test_data.data, params)
     predictions = probabilities.argmax(axis=1)
     labels = test_data.label.asnumpy().astype(int)
-    wrong = (labels != predictions).sum()
-    print(f"{wrong} of {len(labels)} test digits are misclassified; most often:")
+    classes = test_data.classes or range(probabilities.shape[1])  # their names, if they have any
+    print(f"{(labels != predictions).sum()} of {len(labels)} {test_data.name} test images are "
+          "misclassified; most often:")
     for (truth, prediction), times in top_confusions(labels, predictions):
-        print(f"  {truth} predicted as {prediction}: {times} times")
+        print(f"  {classes[truth]} predicted as {classes[prediction]}: {times} times")
 
     images = test_data.data.asnumpy()[..., 0]
-    plot.save(plot.confusion_matrix(labels, predictions), paths[0])
-    plot.save(plot.mistakes(images, labels, predictions, probabilities), paths[1])
+    plot.save(plot.confusion_matrix(labels, predictions, len(classes), test_data.classes), paths[0])
+    plot.save(plot.mistakes(images, labels, predictions, probabilities,
+                            classes=test_data.classes), paths[1])
     print("saved:", ", ".join(paths))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except Error as error:  # a message for people, without a traceback
+        print("error:", error, file=sys.stderr)
+        sys.exit(error.exit_code)

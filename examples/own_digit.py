@@ -5,49 +5,57 @@ is none, saves them as own_digit.png in the current folder.
 Run: python examples/own_digit.py --image photo.jpg --epochs 3
 """
 
+import argparse
 import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mlp_mx import data, model, predict, runtime, train
-from mlp_mx._support import cli
+from mlp_mx import Error, data, model, predict, runtime, train
 from mlp_mx.predict import images
+
+BLUE, GREY = "#0072B2", "0.75"
 
 
 def blue_three():
-    """A blue three on grey paper, in light from the right."""
-    sheet = Image.linear_gradient("L").rotate(270).resize((400, 300)).point(lambda x: 200 - x // 4)
-    sheet = sheet.convert("RGB")
+    """A blue three on yellowish paper, in light from the right."""
+    light = np.linspace(0.75, 1, 400)[:, None] * (235, 225, 190)
+    sheet = Image.fromarray(np.broadcast_to(light, (300, 400, 3)).astype(np.uint8))
     pen = ImageDraw.Draw(sheet)
     pen.arc((150, 60, 240, 150), 200, 90, "navy", width=12)
     pen.arc((140, 138, 245, 245), 270, 160, "navy", width=12)
-    return np.asarray(sheet.convert("L"))
+    return np.asarray(sheet)
 
 
 def draw(picture, ink, digit, probabilities):
     """Draw the steps side by side."""
-    figure, axes = plt.subplots(1, 4, figsize=(12, 3), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")
     titles = "picture", "background removed", "28 x 28, as in MNIST"
     for cell, title, image in zip(axes, titles, (picture, ink, digit)):
         cell.imshow(image, cmap="gray", vmin=0, vmax=255)
-        cell.set_title(title)
+        cell.set_title(title, loc="left")
         cell.axis("off")
-    axes[3].barh(range(10), probabilities)
-    axes[3].set(title="probability", yticks=range(10), xlim=(0, 1))
+    prediction = probabilities.argmax()
+    colors = [BLUE if digit == prediction else GREY for digit in range(10)]
+    bars = axes[3].barh(range(10), 100 * probabilities, color=colors)
+    axes[3].bar_label(bars, [f"{100 * share:.1f}%" if share > 0.001 else ""
+                             for share in probabilities], padding=4)
+    axes[3].set_title("probability", loc="left")
+    axes[3].set(yticks=range(10), xticks=[], xlim=(0, 130), ylim=(9.6, -0.6))  # 0 at the top
+    axes[3].spines[["top", "right", "bottom"]].set_visible(False)
+    axes[3].tick_params(length=0)
     return figure
 
 
-@cli.command
 def main(argv=None):
     """Train, take the picture through the steps, and show them."""
-    parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
-    parser.add_argument("--image", type=cli.path,
-                        help="picture of one digit, dark on light or light on dark")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--image", help="picture of one digit, dark on light or light on dark")
     parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
-    parser.add_argument("--data-dir", type=cli.path, help="folder for the data set")
+    parser.add_argument("--data-dir", help="folder for the data set")
     args = parser.parse_args(argv)
 
     picture = images.read(args.image) if args.image else blue_three()
@@ -60,15 +68,19 @@ def main(argv=None):
     for record in train.fit(params, train_data, test_data, epochs=args.epochs):
         print(f"Epoch {record.epoch}. Test_acc {record.test_accuracy:.4f}")
 
-    probabilities = predict.probabilities(digit[None] / np.float32(255), params)[0]
+    probabilities = predict.probabilities(digit[None], params)[0]
     print("model prediction is:", probabilities.argmax())
     figure = draw(picture, ink, digit, probabilities)
     if figure.canvas.required_interactive_framework:
         plt.show()
     else:
-        figure.savefig("own_digit.png")
+        figure.savefig("own_digit.png", dpi=150)
         print("no display; the steps are saved in own_digit.png")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except Error as error:  # a message for people, without a traceback
+        print("error:", error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -4,12 +4,12 @@ Trains briefly first. Shows the digits in a window or, where there is none, save
 in the current folder. Run: python examples/predict_digits.py --epochs 3
 """
 
+import argparse
 import sys
 
 import matplotlib.pyplot as plt
 
-from mlp_mx import data, model, runtime, train
-from mlp_mx._support import cli
+from mlp_mx import Error, data, model, runtime, train
 from mlp_mx.runtime import gluon, nd
 
 
@@ -20,17 +20,17 @@ def show(strip):
     if plt.gcf().canvas.required_interactive_framework:
         plt.show()
     else:
-        plt.savefig("digits.png", bbox_inches="tight")
+        plt.savefig("digits.png", bbox_inches="tight", dpi=150)
         print("no display; the digits are saved in digits.png")
 
 
-@cli.command
 def main(argv=None):
     """Train, predict, show."""
-    parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=cli.integer(1, 1000), default=2)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
-    parser.add_argument("--data-dir", type=cli.path, help="folder for the data set")
+    parser.add_argument("--data-dir", help="folder for the data set")
     args = parser.parse_args(argv)
 
     ctx = runtime.context("auto")
@@ -54,4 +54,8 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except Error as error:  # a message for people, without a traceback
+        print("error:", error, file=sys.stderr)
+        sys.exit(error.exit_code)

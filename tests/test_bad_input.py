@@ -15,6 +15,7 @@ import pytest
 from mlp_mx import checkpoint, model
 from mlp_mx._support.files import open_regular
 from mlp_mx.data import mnist
+from mlp_mx.runtime import __main__ as runtime_command
 
 LINES = int(os.environ.get("MLP_MX_COMMAND_LINES", 100))
 # Those with options of their own.
@@ -24,7 +25,8 @@ NETWORK = model.init_params(num_hidden=4, seed=0)
 # By the names of options; there are folder, folder.npz, text.txt, damaged.npz and good.npz.
 BAD_FILES = {
     "save": ["folder", "text.txt", "absent/model.npz", "folder.npz", "model.npz/model.npz"],
-    "resume": ["absent.npz", "absent\n.npz", "folder.npz", "text.txt", "damaged.npz", "good.npz", "a.params"],
+    "resume": ["absent.npz", "absent\n.npz", "folder.npz", "text.txt", "damaged.npz", "good.npz",
+               "a.params"],
     "log": ["folder", "absent/log", "text.txt", "damaged.npz"],
     "data_dir": [],
     "model": ["absent.npz", "folder.npz", "text.txt", "damaged.npz"],
@@ -198,6 +200,8 @@ def test_without_a_home_no_folder_is_called_tilde(capsys, monkeypatch):
     errors, _ = refusal(capsys, "train", ["--dataset", "mnist"])
     assert errors == ("error: ~/.mxnet/datasets/mnist: no home folder found; set HOME, or choose "
                       "another folder with --data-dir or MLP_MX_DATA\n")
+    assert runtime_command.main([]) == 0  # the report is for such machines
+    assert re.search(r"data directory: +not examined: ~/", capsys.readouterr().out)
 
 
 def test_characters_that_control_a_terminal_do_not_reach_it(capsys, folder):

@@ -4,6 +4,7 @@ The plain loop is the chapter's, operation by operation: no graph, no copies.
 """
 
 import functools
+import re
 import warnings
 from typing import Callable, NamedTuple, Optional
 
@@ -13,7 +14,7 @@ import pytest
 import chapter
 from mlp_mx import InputError, fast, model, train
 from mlp_mx.data.loader import ArrayLoader
-from mlp_mx.runtime import gluon, mx, nd
+from mlp_mx.runtime import autograd, gluon, mx, nd
 
 STEPS, BATCH = 200, 16
 LEARNING_RATE = 0.002
@@ -262,8 +263,7 @@ def test_what_trains_nothing_is_said_in_each_epoch():
         list(train.fit(params, loader(), loader(), 2, net=net))
         list(train.fit(params, loader(), loader(), 1, net=relus, update=without_effect))
     messages = [str(warning.message) for warning in caught]
-    assert "net" in messages[0] and "such arrays are not trained" in messages[0]
-    assert [message.split(";")[0] for message in messages[1:]] == [
+    assert [message.split(";")[0] for message in messages] == [
         f"no parameter changed in epoch {epoch}" for epoch in (0, 1, 0)]
 
 
@@ -281,13 +281,49 @@ def test_a_redefined_function_of_the_same_name_is_warned_of_again():
     assert caught[0].filename == __file__
 
 
-def test_a_mean_loss_is_warned_of():
-    def mean_loss(yhat_linear, y):
-        return nd.mean(model.softmax_cross_entropy(yhat_linear, y))
+@pytest.mark.parametrize("options, hint", [
+    ({"net": lambda X, params: model.softmax(relus(X, params))},
+     "returns probabilities, but softmax_cross_entropy applies softmax itself"),
+    ({"loss": lambda yhat_linear, y: nd.mean(model.softmax_cross_entropy(yhat_linear, y))},
+     "returns one number per batch, their mean; return one per image, or multiply .* by 16$"),
+    ({"loss": lambda y, yhat_linear: model.softmax_cross_entropy(yhat_linear, y)},
+     "check the order of its arguments"),
+    ({"params": init(64, 32, 256)}, "returns 256 logits for each image, but there are 9 classes"),
+    ({"net": lambda X, params, drop_prob=0.0: relus(X, params)}, "drop_prob of .* stays 0.0"),
+    ({"learning_rate": 30}, "the loss rose from .* to .*; the learning rate is too large"),
+    ({"learning_rate": -1e-5}, "the loss did not fall in epoch 0: "),
+])
+def test_a_usual_mistake_gets_one_hint(options, hint):
+    options = {"params": init(64, 32, 10), "net": relus, "learning_rate": 0.001, **options}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        try:
+            list(train.fit(train_data=loader(), test_data=loader(), epochs=2, **options))
+        except train.DivergenceError:
+            assert options["learning_rate"] == 30 or "order" in hint
+    assert [str(one.message) for one in caught if re.search(hint, str(one.message))], caught
+    assert len(caught) == 1 or options["learning_rate"] == 30 or "order" in hint
 
-    batches = [next(iter(loader()))]
-    with pytest.warns(UserWarning, match="loss of 16 examples is one number.* 16 times smaller"):
-        train.train_epoch(init(64, 10), batches, LEARNING_RATE, net=relus, loss=mean_loss)
+
+@pytest.mark.parametrize("loss", [
+    lambda yhat_linear, y: nd.sum(model.softmax_cross_entropy(yhat_linear, y)),
+    lambda yhat, y: model.cross_entropy(model.softmax(yhat), y),
+    squared_error,
+    lambda yhat_linear, y: 1 + nd.sum((yhat_linear - y) ** 2, axis=1),
+])
+def test_other_losses_get_no_hint(loss):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_one(init(64, 32, 10), loader(), net=relus, loss=loss)
+        fit_one(init(64, 32, 10), loader(), loss=model.cross_entropy,
+                net=lambda X, params: model.softmax(relus(X, params)))
+
+
+def test_fit_that_nobody_iterates_over_says_so():
+    epochs = train.fit(init(64, 10), loader(), loader(), net=relus)
+    assert "0 done" in repr(epochs)
+    with pytest.warns(UserWarning, match="nothing was trained"):
+        del epochs
 
 
 def test_the_number_of_outputs_is_that_of_the_net():
@@ -295,13 +331,12 @@ def test_the_number_of_outputs_is_that_of_the_net():
     def net(X, params):
         return relus(X, params[:-2]) * params[-2] + params[-1]
 
-    params = init(64, 10) + init(1, 1)
-    next(train.fit(params, loader(), loader(), learning_rate=LEARNING_RATE, net=net))
+    fit_one(init(64, 10) + init(1, 1), loader(), net=net)
 
 
 def test_a_loss_that_is_not_finite_before_the_first_step_is_no_divergence():
-    with pytest.raises(train.DivergenceError, match="batch 0: no step was taken before"):
-        next(train.fit(init(64, 10), loader(), loader(), net=relus, loss=model.cross_entropy))
+    with pytest.raises(train.DivergenceError, match="not finite before the first update"):
+        fit_one(init(64, 10), loader(), net=relus, loss=model.cross_entropy)
 
 
 def test_an_elementwise_update_gets_one_array_and_another_the_parameters():
@@ -311,10 +346,74 @@ def test_an_elementwise_update_gets_one_array_and_another_the_parameters():
         shapes.append([param.shape for param in params])
         chapter.SGD(params, lr)
 
-    train.train_epoch(init(64, 32, 10), batches, LEARNING_RATE, net=relus, update=update)
-    update = fast.elementwise(update)
-    train.train_epoch(init(64, 32, 10), batches, LEARNING_RATE, net=relus, update=update)
-    assert shapes == [[(64, 32), (32,), (32, 10), (10,)], [(64 * 32 + 32 + 32 * 10 + 10,)]]
+    fit_one(init(64, 32, 10), batches, net=relus, update=update)
+    fit_one(init(64, 32, 10), batches, net=relus, update=fast.elementwise(update))
+    assert shapes == [[(64, 32), (32,), (32, 10), (10,)], [(1, 64 * 32 + 32 + 32 * 10 + 10)]]
+
+
+def test_a_frozen_layer_stays_and_a_gradient_that_adds_up_does():
+    for req in "null", "add":
+        found, expected = [], []
+        for each in found, expected:
+            each += init(64, 32, 10)
+            each[0].attach_grad(grad_req=req)
+        for _ in range(2):  # what adds up does so over the epochs, too
+            fit_one(found, [*loader()][:10], net=relus)
+            plain_epoch(expected, [*loader()][:10], relus, update=train.SGD)
+            for one, right in zip(found, expected):
+                np.testing.assert_allclose(one.asnumpy(), right.asnumpy(), rtol=1e-4, atol=1e-5)
+        assert (req == "null") == bool((found[0] == init(64, 32, 10)[0]).asnumpy().all())
+
+
+def test_tied_parameters_train_as_they_are_written():
+    def tied():
+        W, b, V, c = init(64, 64, 10)
+        return [W, b, W, b, V, c]
+
+    params, expected = tied(), tied()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        record = fit_one(params, loader(), net=relus)
+    assert record.loss == pytest.approx(plain_epoch(expected, loader(), relus), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "uint8"])
+def test_batches_of_other_types_become_float32(dtype):
+    batches = [((4 * X).astype(dtype), label.astype("int32")) for X, label in [*loader()][:20]]
+    params, expected = init(64, 10), init(64, 10)
+    record = fit_one(params, batches, net=relus)
+    assert record.loss == pytest.approx(plain_epoch(
+        expected, [(X.astype("float32"), label) for X, label in batches], relus), rel=1e-5)
+
+
+def test_a_gluon_block_trains_as_a_net():
+    nets = [gluon.nn.HybridSequential() for _ in range(2)]
+    for net in nets:
+        net.add(gluon.nn.Dense(32, "relu", in_units=64), gluon.nn.Dense(10, in_units=32))
+        net.initialize()
+    all_params = [[param.data() for param in net.collect_params().values()] for net in nets]
+    for one, other in zip(*all_params):
+        other[:] = one
+    record = fit_one(all_params[0], loader(), net=nets[0])
+    loss = plain_epoch(all_params[1], loader(), lambda X, params: nets[1](X))
+    assert record.loss == pytest.approx(loss, rel=1e-5)
+    assert record.train_accuracy == plain_accuracy(
+        loader(), all_params[1], lambda X, params: nets[1](X))
+
+
+def test_dropout_is_on_in_training_alone():
+    states = set()
+
+    def net(X, params):
+        states.add((autograd.is_recording(), autograd.is_training()))
+        return relus(nd.Dropout(X, 0.5), params)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        record = fit_one(init(64, 32, 10), loader(), net=net)
+    assert (True, True) in states and record.train_accuracy > 0.2
+    assert train.evaluate_accuracy(loader(), init(64, 32, 10), net) == train.evaluate_accuracy(
+        loader(), init(64, 32, 10), relus)
 
 
 def not_implemented(X, params):
@@ -322,49 +421,68 @@ def not_implemented(X, params):
 
 
 @pytest.mark.parametrize("call, complaint", [
-    (lambda params: train.evaluate_accuracy(loader(), model.net), "the function net; .*net=…"),
-    (lambda params: train.evaluate_accuracy(loader(), params[:3]), "found 3 arrays"),
-    (lambda params: train.evaluate_accuracy(loader(), []), "found 0 arrays"),
-    (lambda params: train.evaluate_accuracy(loader(), init(64, 10)),
-     r"net cannot be computed from arrays of shapes \(500, 64\), \(64, 10\), \(10,\): not enough"),
+    (lambda params: train.evaluate_accuracy(loader(), model.net), "found net, a function; .*net=…"),
+    (lambda params: train.evaluate_accuracy(loader(), params[:3]), "net, line .*not enough values"),
+    (lambda params: train.evaluate_accuracy(loader(), []), "list of parameters, .* found none"),
     (lambda params: train.evaluate_accuracy(loader(), init(63, 32, 32, 10)),
-     r"net cannot .*\(500, 64\), \(63, 32\).*, in line \d+: h1 = relu\(nd.dot\(X.flatten"),
-    (lambda params: next(train.fit(init(64, 32, 16, 16, 10), loader(), loader())),
-     "^net cannot be computed from arrays of shapes"),
-    (lambda params: next(train.fit(init(64, 3), loader(), loader(), net=relus)),
+     r"^net, line \d+, `h1 = relu\(nd.dot\(X.flatten\(\), W1\) \+ b1\)`: cannot multiply "
+     r"\(500, 64\) by \(63, 32\); called with arrays of shapes \(500, 64\), \(63, 32\), \(32,\)"),
+    (lambda params: fit_one(init(64, 32, 16, 16, 10), loader()), "^net, line .*too many values"),
+    (lambda params: fit_one(init(64, 3), loader(), net=relus),
      "expected labels from 0 to 2, one for each of the network's outputs, found"),
-    (lambda params: train.train_epoch(params, [(nd.ones((2, 64)), nd.array([1, -1]))], 0.1),
+    (lambda params: fit_one(params, [(nd.ones((2, 64)), nd.array([1, -1]))]),
      "expected labels from 0 to 9, .* found -1"),
-    (lambda params: train.train_epoch(params, [(nd.ones((2, 64)), nd.array([1, 1.5]))], 0.1),
-     "found 1.5"),
-    (lambda params: next(train.fit(params, loader(), loader(), net=3)), "net.*found int"),
-    (lambda params: next(train.fit(params, loader(), loader(), loss="mse")), "loss.*found str"),
+    (lambda params: fit_one(params, [(nd.ones((2, 64)), nd.array([1, 1.5]))]), "found 1.5"),
+    (lambda params: train.evaluate_accuracy([(nd.ones((2, 64)), nd.array([1, 10]))], params),
+     "expected labels from 0 to 9, .* found 10"),
+    (lambda params: fit_one(params, loader(), net=3), "net.*found int"),
+    (lambda params: fit_one(params, loader(), loss="mse"), "as loss, found str"),
+    (lambda params: fit_one(params, loader(), update=None), "as update, found NoneType"),
+    (lambda params: fit_one(params, loader(), update=lambda params: None), r"found <lambda>\(params"),
+    (lambda params: next(train.fit(params, loader(), loader(), learning_rate="0.001")),
+     "expected a number as learning_rate, such as 0.001, found str"),
+    (lambda params: next(train.fit(params, loader(), loader(), learning_rate=nd.array([1]))),
+     "expected a number as learning_rate, .*, found NDArray"),
+    (lambda params: next(train.fit(params, loader(), loader(), epochs=1.0)), "found 1.0"),
+    (lambda params: next(train.fit(params, (loader(), loader()), loader())), "two loaders"),
+    (lambda params: fit_one(params, (np.ones((2, 64)), np.ones(2))), "pass data.ArrayLoader"),
+    (lambda params: fit_one(params, 3), "train_data, .*, found int"),
     (lambda params: model.predict(nd.ones((2, 64)), params,
                                   net=lambda X, params: nd.dot(np.tanh(X), params[0])),
-     "Argument lhs must have NDArray type, but got .*, in line"),
-    (lambda params: train.train_epoch(params, [(nd.ones((2, 64)), nd.ones((2, 1)))], 0.1),
-     r"batches .* found shapes \(2, 64\) and \(2, 1\)"),
+     "<lambda>, line .*Argument lhs must have NDArray type, but got"),
+    (lambda params: fit_one(params, [(nd.ones((2, 64)), nd.ones((2, 1)))]),
+     r"found shapes \(2, 64\) and \(2, 1\); pass class numbers, label\[:, 0\]"),
+    (lambda params: fit_one(params, [(nd.ones((2, 64)), nd.ones((2, 10)))]),
+     r"label.argmax\(axis=1\)"),
     (lambda params: train.evaluate_accuracy([(nd.ones((2, 64))[:0], nd.ones(2)[:0])], params),
      r"found shapes \(0, 64\) and \(0,\)"),
     (lambda params: train.evaluate_accuracy([(np.ones((2, 64)), np.ones(2))], params),
-     r"found \(ndarray, ndarray\)"),
+     r"found \(ndarray, ndarray\); .* data.ArrayLoader"),
     (lambda params: train.evaluate_accuracy(
         loader(), params, net=lambda X, params: model.net(X, params).expand_dims(1)),
      r"expected logits, an NDArray of shape \(500, num_outputs\), .* found \(500, 1, 10\)"),
-    (lambda params: next(train.fit(params, loader(), loader(), loss=lambda yhat_linear, y: 0.5)),
+    (lambda params: fit_one(params, loader(), loss=lambda yhat_linear, y: 0.5),
      "from the loss, found float"),
     (lambda params: model.predict(nd.ones((2, 64)), params, net=not_implemented),
-     "not_implemented cannot be computed .*: NotImplementedError, in line"),
+     "not_implemented, line .*: NotImplementedError"),
     (lambda params: next(train.fit(params, iter(loader()), loader())), "; a generator ends"),
-    (lambda params: train.train_epoch(params, [], LEARNING_RATE), "to train on, found none"),
+    (lambda params: fit_one(params, []), "to train on, found none"),
     (lambda params: train.evaluate_accuracy([], params), "to evaluate on, found none"),
-    (lambda params: next(train.fit([param.asnumpy() for param in params], loader(), loader())),
-     "pairs of NDArrays, found a list with ndarray"),
-    (lambda params: model.predict(model.net, nd.ones((2, 64)), params),
-     "pairs of NDArrays, found NDArray"),
-    (lambda params: model.predict(next(iter(loader()))[0], params[:5]), "found 5 arrays"),
+    (lambda params: fit_one([param.asnumpy() for param in params], loader()),
+     "expected NDArrays as parameters, found ndarray as number 0"),
+    (lambda params: fit_one([param.astype("float64") for param in params], loader()),
+     "expected float32 parameters, found float64 as number 0"),
+    (lambda params: fit_one([param.as_np_ndarray() for param in params], loader()),
+     "found mx.np arrays"),
+    (lambda params: model.init_params(num_hidden=(256, 0)), r"found \(784, 256, 0, 10\)"),
 ])
-def test_a_net_that_does_not_fit_its_parameters_gets_one_line(call, complaint):
+@pytest.mark.filterwarnings("ignore:<lambda> does not return one NDArray")
+def test_what_does_not_fit_gets_one_line(call, complaint):
     with pytest.raises(InputError, match=complaint) as error:
         call(init(64, 32, 32, 10))
     assert "\n" not in str(error.value)
+
+
+def test_fit_inside_record_is_refused():
+    with autograd.record(), pytest.raises(InputError, match="outside of autograd.record"):
+        fit_one(init(64, 10), loader(), net=relus)

@@ -9,25 +9,27 @@ import webbrowser
 
 import matplotlib
 import matplotlib.image
+import numpy as np
 import pytest
 
-from mlp_mx import checkpoint, data, model
-from mlp_mx.runtime import nd
+from mlp_mx import checkpoint, data, model, train
 
 ROOT = pathlib.Path(__file__).parents[1]
+EXAMPLES = [*ROOT.glob("examples/*.py"), *ROOT.glob("examples/*.ipynb")]
 
 
 @pytest.fixture
 def example(capsys, monkeypatch, tmp_path):
-    """Run an example's `main` in an empty folder; return its output, or its errors if it fails."""
+    """Run an example in an empty folder; return its output, or its errors if it fails."""
     matplotlib.use("agg")  # no window, even where there is a display
     monkeypatch.chdir(tmp_path)
 
     def run(line, expected_code=0):
-        name, *arguments = line.split()
+        monkeypatch.setattr(sys, "argv", line.split())
         try:
-            code = runpy.run_path(str(ROOT / "examples" / name))["main"](arguments)
-        except SystemExit as exit:  # argparse's
+            runpy.run_path(str(ROOT / "examples" / sys.argv[0]), run_name="__main__")
+            code = 0
+        except SystemExit as exit:
             code = exit.code
         printed, errors = capsys.readouterr()
         assert code == expected_code, errors
@@ -71,14 +73,13 @@ def test_own_digit_reads_the_three_that_it_draws(example_on_mnist):
     assert width > 3 * height  # four steps
 
 
-@pytest.mark.slow
-def test_misclassified_prints_and_draws(example, mnist_loaders, monkeypatch):
-    train_data, test_data = mnist_loaders
-    few = data.ArrayLoader(train_data.data[:6400], train_data.label[:6400], name="MNIST")
-    monkeypatch.setattr(data, "load", lambda *args, **options: (few, test_data))
-    printed = example("misclassified.py --epochs 1")
-    accuracy = float(re.search(r"Epoch 0\. Test_acc (.*)", printed)[1])
-    wrong = int(re.search(r"(\d+) of 10000 test digits are misclassified", printed)[1])
+def test_misclassified_prints_and_draws(example, trained, mnist_loaders, monkeypatch):
+    asked = []
+    monkeypatch.setattr(data, "load", lambda *args, **_: asked.append(args[0]) or mnist_loaders)
+    checkpoint.save("model.npz", trained, dataset="MNIST")
+    printed = example("misclassified.py model.npz")
+    accuracy = train.evaluate_accuracy(mnist_loaders[1], trained)
+    wrong = int(re.match(r"(\d+) of 10000 MNIST test images are misclassified", printed)[1])
     assert wrong == round(10000 * (1 - accuracy))
     confusions = re.findall(r"(\d) predicted as (\d): (\d+) times", printed)
     times = [int(confusion[2]) for confusion in confusions]
@@ -86,18 +87,14 @@ def test_misclassified_prints_and_draws(example, mnist_loaders, monkeypatch):
     assert all(truth != prediction for truth, prediction, _ in confusions)
     for name in ("confusion.png", "mistakes.png"):
         assert min(matplotlib.image.imread(name).shape[:2]) > 400
-    checkpoint.save("model.npz", model.init_params(num_hidden=8, seed=0))
-    printed = example("misclassified.py --model model.npz")
-    assert "Epoch" not in printed  # a saved model is not trained
+    example("misclassified.py model.npz --dataset glyphs")
+    assert asked == ["mnist", "glyphs"]  # the model's own data set, or the one asked for
 
 
 @pytest.mark.parametrize("line, message", [
     ("own_digit.py --image absent.png", "absent.png: cannot be read: No such file or directory"),
-    ("misclassified.py --model absent.npz", "absent.npz cannot be read: No such file or directory"),
-    ("misclassified.py --model linear.npz", "linear.npz: expected a network with 784 inputs and "
-     "two hidden layers, found shapes [(784, 10), (10,)]"),
-    ("misclassified.py --out absent", "absent/confusion.png cannot be written: No such file"),
-    ("misclassified.py --dataset cats", "argument --dataset: invalid choice: 'cats'"),
+    ("misclassified.py absent.npz", "absent.npz cannot be read: No such file or directory"),
+    ("misclassified.py small.npz --out absent", "absent/confusion.png cannot be written: No such"),
     ("compare_runs.py absent.jsonl", "absent.jsonl cannot be read: No such file or directory"),
     ("compare_runs.py empty.jsonl", "no epochs in empty.jsonl; train with --log first"),
     ("compare_runs.py other.jsonl", "other.jsonl: expected a log of mlp_mx.train, each line with"),
@@ -106,7 +103,6 @@ def test_misclassified_prints_and_draws(example, mnist_loaders, monkeypatch):
     ("draw_digit.py small.npz --out page.txt", "a file name that ends in .html, found 'page.txt'"),
 ])
 def test_examples_refuse_in_one_line(example, tmp_path, line, message):
-    checkpoint.save("linear.npz", [nd.ones(shape) for shape in ((784, 10), (10,))])
     checkpoint.save("small.npz", model.init_params(num_inputs=20, num_hidden=3))
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "other.jsonl").write_text('{"epoch": [1], "loss": 1, "train_accuracy": 1, '
@@ -130,11 +126,35 @@ def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
                     "epoch": epoch, "loss": 1 - accuracy, "train_accuracy": accuracy,
                     "test_accuracy": accuracy, "seconds": 1}), file=file)
     assert example("compare_runs.py 16.jsonl 64.jsonl --out out.svg").splitlines() == [
-        "num hidden 16: test accuracy 0.7000 after epoch 1, 1 seed",
-        "num hidden 64: test accuracy 0.8200 after epoch 1, 2 seeds",
+        "num hidden 16: test accuracy 70.00% after epoch 1, 1 seed",
+        "num hidden 64: test accuracy 82.00% after epoch 1, 2 seeds",
         "saved: out.svg",
     ]
-    assert (tmp_path / "out.svg").read_text().count("<!-- num hidden") == 2  # in the legend
+    texts = re.findall("<!-- (.*) -->", (tmp_path / "out.svg").read_text())
+    assert [texts.count(text) for text in ("num hidden", "16", "64")] == [1, 1, 1]  # in the legend
+    assert "80%" in texts
+    errors = example("compare_runs.py 16.jsonl --out 16.jsonl", expected_code=2)
+    assert "ends in .png, .svg or .pdf" in errors
+
+
+def test_the_legend_of_many_settings_stays_beside_the_axes():
+    names = runpy.run_path(str(ROOT / "examples" / "compare_runs.py"))
+    settings = [f"0.{number}, 256, a data set with a long name" for number in range(1, 9)]
+    groups = {setting: ([0, 1], np.full((2, 2, 2), 0.5)) for setting in settings}
+    figure = names["draw"]("learning rate, num hidden, dataset", groups)
+    figure.draw_without_rendering()
+    legend, = figure.legends
+    box = legend.get_window_extent()
+    assert [text.get_text() for text in legend.texts] == settings
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1
+    assert not any(axes.get_tightbbox().overlaps(box) for axes in figure.axes)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_use_public_names_only(path):
+    """People copy them."""
+    assert not re.search(r"mlp_mx\S* import .*\b_|mlp_mx\._|\b(data|plot|train|model)\._",
+                         path.read_text())
 
 
 @pytest.mark.parametrize("metadata, expected", [

@@ -294,12 +294,12 @@ def test_read_says_what_is_wrong_with_a_file(tmp_path, monkeypatch, write, compl
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
 
 
-def test_read_leaves_too_little_memory_to_its_caller(tmp_path, monkeypatch):
+def test_read_says_so_where_memory_does_not_suffice(tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise MemoryError
     drawing().save(tmp_path / "picture.png")
     monkeypatch.setattr(images, "_averageable", fail)
-    with pytest.raises(MemoryError):
+    with pytest.raises(images.ImageError, match="cannot be read: Cannot allocate memory"):
         images.read(tmp_path / "picture.png")
 
 

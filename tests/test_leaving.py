@@ -53,6 +53,21 @@ def test_other_libraries_have_the_same_accuracy(saved, accuracy, mnist_dir, tmp_
     assert accuracy(f"{library}_predict.py", path, mnist_dir) == pytest.approx(expected, abs=1.5e-4)
 
 
+def test_numpy_trains_as_the_chapter_does(saved, python, mnist_dir, mnist_loaders, tmp_path):
+    new = tmp_path / "new.npz"
+    result = python(PROGRAMS / "numpy_train.py", mnist_dir, new, 1, PYTHONDONTWRITEBYTECODE="1")
+    assert (result.returncode, result.stderr) == (0, "")
+    loss, accuracy = re.fullmatch(r"epoch 0, loss (\S+), test accuracy (\S+)\n",
+                                  result.stdout).groups()
+    assert loss == "1.2501" and float(accuracy) == pytest.approx(saved[1], abs=3e-4)
+    params, metadata = checkpoint.load(new)
+    assert metadata == {}
+    for param, expected, start in zip(params, checkpoint.load(saved[0])[0],
+                                      model.init_params(seed=0)):
+        difference, way = ((array - expected).norm().asscalar() for array in (param, start))
+        assert difference < 0.05 * way  # rounding, in 938 steps
+
+
 def test_torch_trains_on_and_the_network_comes_back(
     saved, accuracy, mnist_dir, mnist_loaders, tmp_path
 ):

@@ -97,10 +97,10 @@ def test_resume_of_a_whole_run_comes_to_the_same_end(path, tmp_path, run):
 
 
 def test_a_run_stopped_before_its_first_batch_leaves_an_older_model(path, run, monkeypatch):
-    def stop(*arguments, recorder=record.Recorder):
+    def stop(*arguments, recorder=record.Recorder, **options):
         with signals.deferred():
             os.kill(os.getpid(), signal.SIGTERM)
-        return recorder(*arguments)
+        return recorder(*arguments, **options)
 
     content = path.read_bytes()
     monkeypatch.setattr(record, "Recorder", stop)
@@ -113,13 +113,13 @@ def test_a_run_stopped_before_its_first_batch_leaves_an_older_model(path, run, m
 @pytest.fixture
 def folders(monkeypatch):
     """Two folders of a user's data with classes of their own: letters and vowels."""
-    names = {"letters": "ABCDEFGHIJKLM", "vowels": "AEIOU", "MNIST": "AB"}
+    names = {"letters": "ABCDEFGHIJKLM", "vowels": "AEIOU"}
 
     def load(dataset, data_dir, batch_size=64, seed=0, **options):
         assert dataset == "idx"
         classes, random = names[data_dir], np.random.RandomState(0)
         label = np.arange(130) % len(classes)
-        images = random.randint(0, 255, (130, 28, 28)).astype("uint8")
+        images = random.randint(0, 255, (130, 8, 9)).astype("uint8")
         return [data.ArrayLoader(images, label, batch_size, seed, data_dir, classes)] * 2
 
     monkeypatch.setattr(data, "DATASETS", ("auto", "mnist", "glyphs", "idx"))
@@ -129,11 +129,14 @@ def folders(monkeypatch):
 def test_a_run_on_a_users_own_data_is_resumed_and_evaluated_on_them(folders, tmp_path, run, capsys):
     path = tmp_path / "letters.npz"
     options = ["--data-dir", "letters", "--num-hidden", 16]
-    printed, _ = run("--dataset", "idx", "--epochs", 2, "--save", path, *options)
+    printed, _ = run("--dataset", "idx", "--epochs", 2, "--save", path, "--log", tmp_path / "log",
+                     *options)
     assert printed[0] == "letters: 130 training and 130 test examples, on cpu(0)"
     assert printed[-2].startswith("letters test accuracy after epoch 1: 0.")
     params, saved = checkpoint.load(path)
-    assert params[-1].shape == (13,)
+    assert (params[0].shape, params[-1].shape) == ((72, 16), (13,))
+    assert [(one["dataset"], "classes" in one) for one in record.read(tmp_path / "log")] == (
+        2 * [("letters", False)])
     assert (saved["dataset"], saved["classes"]) == ("letters", [*"ABCDEFGHIJKLM"])
     run("--resume", path, "--dataset", "idx", "--epochs", 3, "--data-dir", "letters")
     assert checkpoint.load(path)[1]["epoch"] == 2
@@ -144,24 +147,17 @@ def test_a_run_on_a_users_own_data_is_resumed_and_evaluated_on_them(folders, tmp
         assert run("--resume", path, *options, code=2)[1].startswith(f"error: {complaint}")
 
     assert_refused("the model was trained on letters; name that folder with --data-dir")
-    assert_refused("the model was trained on letters, but vowels has vowels; name the folder of "
-                   "letters with --data-dir", "--data-dir", "vowels")
+    assert_refused("the model was trained on letters, found vowels; name the folder of letters "
+                   "with --data-dir", "--data-dir", "vowels")
     assert_refused(f"--dataset is glyphs, but {path} was trained with letters",
                    "--dataset", "glyphs")
     assert evaluate_command.main([str(path), "--data-dir", "vowels", "--dataset", "idx"]) == 2
-    assert f"{path}: expected a network with 5 outputs for vowels, found 13" in (
-        capsys.readouterr().err)
+    assert capsys.readouterr().err.startswith(
+        f"error: {path}: expected a network with 72 inputs and 5 outputs for vowels, found 72 and")
     checkpoint.save(path, params, **{**saved, "dataset": "vowels"})
-    assert_refused(f"--resume {path}: expected a network with 5 outputs for vowels, found 13",
+    assert_refused(f"--resume {path}: expected a network with 72 inputs and 5 outputs for vowels, "
+                   "found 72 and 13; use another model",
                    "--data-dir", "vowels")
-
-
-def test_a_users_data_are_not_taken_for_mnist(folders, tmp_path, run):
-    path = tmp_path / "model.npz"
-    _, errors = run("--dataset", "idx", "--data-dir", "MNIST", "--save", path, code=2)
-    assert errors == ("error: MNIST: the folder has the name of another data set; rename it, or "
-                      "leave out --dataset idx\n")
-    assert not path.exists()
 
 
 def test_a_resumed_run_that_diverges_keeps_the_last_whole_epoch(path, run):

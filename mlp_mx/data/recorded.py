@@ -18,10 +18,10 @@ def load_again(name, data_dir=None, **options):
     InputError
         If it is neither MNIST nor the glyphs, and `data_dir` is not given or has another name.
     """
-    if choice(name) == "idx" and data_dir is None:
+    if choice(name) == "idx" and data_dir is None:  # MLP_MX_DATA may be MNIST's
         raise InputError(f"the model was trained on {name}; name that folder with --data-dir")
     train_data, test_data = data.load(choice(name), data_dir, **options)
     if train_data.name != name:
-        raise InputError(f"the model was trained on {name}, but {data_dir} has "
-                         f"{train_data.name}; name the folder of {name} with --data-dir")
+        raise InputError(f"the model was trained on {name}, found {train_data.name}; name the "
+                         f"folder of {name} with --data-dir")
     return train_data, test_data

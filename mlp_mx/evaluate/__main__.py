@@ -1,5 +1,6 @@
 """``python -m mlp_mx.evaluate``: a saved model's accuracy beside the recorded and published one."""
 
+import math
 import sys
 
 from .. import Error, InputError, checkpoint, data, runtime
@@ -56,9 +57,12 @@ def main(argv=None):
     params, metadata = checkpoint.load(args.model, ctx)
     loaders = _load_data(args, metadata, ctx)
     name, num_outputs = loaders[0].name, loaders[0].num_outputs
-    if params[-1].size != num_outputs:
-        raise InputError(f"{args.model}: expected a network with {num_outputs} outputs for {name}, "
-                         f"found {params[-1].size}; use another model or data set")
+    num_inputs = math.prod(loaders[0].data.shape[1:])
+    if (params[0].shape[0], params[-1].size) != (num_inputs, num_outputs):
+        raise InputError(
+            f"{args.model}: expected a network with {num_inputs} inputs and {num_outputs} outputs "
+            f"for {name}, found {params[0].shape[0]} and {params[-1].size}; use another model or "
+            "data set")
     print(f"{cli.printable(name)}: {loaders[0].num_examples} training and "
           f"{loaders[1].num_examples} test examples, on {ctx}", flush=True)
     saved = metadata if metadata.get("dataset") == name else {}

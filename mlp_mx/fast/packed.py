@@ -229,16 +229,15 @@ class _Layout:
         self.numbers = {id(param): number for number, param in enumerate(originals)}
         self.context = originals[0].context
         self.is_valid, self.is_used, self._is_split, self._is_checked = True, False, False, False
-        for param in originals:
-            if param.grad is None:
-                param.attach_grad()
         self._grad_reqs = _grad_reqs(originals)
         for param in originals:
-            param._fresh_grad = False
+            if param.grad is not None:
+                param._fresh_grad = False
         with autograd.pause():
             self._whole = self._flat(originals)
             self._whole.attach_grad()
-            self._whole.grad[:] = self._flat([param.grad for param in originals])
+            self._whole.grad[:] = self._flat([
+                nd.zeros_like(param) if param.grad is None else param.grad for param in originals])
             self.values = self._parts(self._whole)
             grads = self._parts(self._whole.grad)
         autograd.mark_variables(self.values, grads, self._grad_reqs)
@@ -268,7 +267,7 @@ class _Layout:
             return False
         if not self._is_checked:  # MXNet marks an array whose gradient has been computed
             self._is_checked = True
-            return not any(param._fresh_grad for param in self._originals)
+            return not any(map(_has_fresh_gradient, self._originals))
         return True
 
     def updated(self):
@@ -282,18 +281,20 @@ class _Layout:
         with autograd.pause():
             for param, value, mark in zip(self._originals, self.values, self.transposed):
                 (value.T if mark else value).copyto(param)
-                (value.grad.T if mark else value.grad).copyto(param.grad)
+                if value.grad is not None and param.grad is not None:
+                    (value.grad.T if mark else value.grad).copyto(param.grad)
 
     def unpack(self):
         """Let the arrays that were passed be the parameters.
 
         In a step in which a graph has used the values already, gradients will come to both.
         """
-        fresh = [param._fresh_grad and param.grad.copy() for param in self._originals]
+        fresh = [param.grad.copy() if _has_fresh_gradient(param) else None
+                 for param in self._originals]
         self.write_back()
         self.is_valid, self._is_split = False, self.is_used and autograd.is_recording()
         for param, req, grad in zip(self._originals, self._grad_reqs, fresh):
-            if grad is not False:
+            if grad is not None:
                 param.grad[:] = grad if not self.is_used else grad + param.grad
             elif self._is_split and req == "write":
                 param.grad[:] = 0
@@ -303,7 +304,13 @@ class _Layout:
         if self._is_split:
             self._is_split = False
             for param, value, mark in zip(self._originals, self.values, self.transposed):
-                param.grad[:] += value.grad.T if mark else value.grad
+                if value.grad is not None and param.grad is not None:
+                    param.grad[:] += value.grad.T if mark else value.grad
+
+
+def _has_fresh_gradient(param):
+    """Whether autograd has written a gradient since a layout was made."""
+    return param.grad is not None and param._fresh_grad
 
 
 def _fit(params):
@@ -329,16 +336,22 @@ def _span(array):
 
 def _grad_reqs(params):
     """What each parameter's gradients do, "write", "add" or "null": MXNet tells by doing it."""
+    active = [param for param in params if param.grad is not None]
     with autograd.pause():
-        kept = [param.grad.copy() for param in params]
-    for param in params:
+        kept = [param.grad.copy() for param in active]
+    for param in active:
         param.grad[:] = 1
     other = nd.zeros_like(params[0])  # there may be no other variable to differentiate by
     other.attach_grad()
     with autograd.record():
-        same = [nd.identity(param) for param in [*params, other]]
+        same = [nd.identity(param) for param in [*active, other]]
+    grads = [param.grad for param in active]
     autograd.backward(same, [2 * nd.ones_like(array) for array in same])
-    found = [float(param.grad.reshape(-1)[0].asscalar()) for param in params]
-    for param, grad in zip(params, kept):
-        param.grad[:] = grad
-    return [{1: "null", 2: "write", 3: "add"}[value] for value in found]
+    found = {}
+    for param, grad, before in zip(active, grads, kept):
+        req = {1: "null", 2: "write", 3: "add"}[float(grad.reshape(-1)[0].asscalar())]
+        grad[:] = before
+        if req == "null":  # which MXNet has forgotten
+            param.attach_grad(grad_req=req)
+        found[id(param)] = req
+    return [found.get(id(param), "null") for param in params]

@@ -67,8 +67,6 @@ def read(path):
             with Image.open(file, formats=FORMATS) as picture:
                 picture.draft(None, (LARGE, LARGE))  # JPEG files are decoded smaller
                 return _levels(_upright(_reduce(_averageable(picture), LARGE)))
-    except MemoryError:
-        raise
     except Exception as error:  # a damaged file can make its decoder raise anything
         raise ImageError(f"{path}: {_problem(error, header)}") from error
 

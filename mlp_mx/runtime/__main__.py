@@ -54,23 +54,21 @@ def _describe_mxnet():
 def _describe_data():
     try:
         from ..data import mnist
-    except ImportError as error:  # the report is for machines that lack packages, too
+        folder = mnist.folder()
+    except (ImportError, Error) as error:  # the report is for machines that lack packages, too
         return {"data directory": f"not examined: {error}"}
-    folder = mnist.folder()
     return {"data directory": str(folder),
             **{f"  {name}": state for name, state in mnist.status(folder).items()}}
 
 
 def _parser():
-    parser = cli.ArgumentParser(
+    return cli.ArgumentParser(
         prog="python -m mlp_mx.runtime", formatter_class=cli.RawHelp,
         usage="%(prog)s [-h | --version]\n"
         "       %(prog)s [option] ... [-c cmd | -m mod | file | -] [arg] ...",
         description="Report what this machine has, what is wrong, and how to fix it. With the "
         "arguments of\nPython, run a script, a module or a command: it and all processes that it "
         "starts get\nMXNet, and old names such as np.float, where they expect them.")
-    parser.add_argument("--version", action="version", version=f"mlp_mx {__version__}")
-    return parser
 
 
 def run(arguments):

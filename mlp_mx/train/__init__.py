@@ -25,12 +25,13 @@ def SGD(params, lr):
     Parameters
     ----------
     params : list of NDArray
-        With gradients attached and computed.
+        With gradients attached and computed. Those without a gradient stay as they are.
     lr : float
         Learning rate.
     """
     for param in params:
-        fast.add_scaled(param, -lr, param.grad)  # param[:] = param - lr * param.grad, in one pass
+        if param.grad is not None:  # its grad_req is "null"
+            fast.add_scaled(param, -lr, param.grad)  # param[:] = param - lr * param.grad, at once
 
 
 def evaluate_accuracy(data_iterator, params, net=model.net):

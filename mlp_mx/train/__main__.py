@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import math
 import os
 import sys
 from typing import NamedTuple
@@ -113,7 +114,7 @@ def _resumed(path, given, ctx):
         raise InputError(f"--epochs is {settings.epochs}, but {path} has been trained for "
                          f"{len(history)} epochs; ask for at least as many")
     if [param.shape for param in params] != model.shapes(
-            num_hidden=settings.num_hidden, num_outputs=params[-1].size):
+            params[0].shape[0], settings.num_hidden, params[-1].size):
         raise InputError(f"--resume {path}: its parameters do not have the shapes of a network "
                          f"with {settings.num_hidden} hidden units; use another model")
     return settings, history, params
@@ -132,17 +133,15 @@ def _start(args, ctx, progress):
     train_data, test_data = load(
         settings.dataset, args.data_dir, batch_size=settings.batch_size, seed=settings.seed,
         ctx=ctx, progress=progress)
-    if args.dataset == "idx" and recorded.choice(train_data.name) != "idx":
-        raise InputError(f"{train_data.name}: the folder has the name of another data set; rename "
-                         "it, or leave out --dataset idx")
-    num_outputs = train_data.num_outputs
+    num_inputs, num_outputs = math.prod(train_data.data.shape[1:]), train_data.num_outputs
     if params is None:
         params = model.init_params(
-            num_hidden=settings.num_hidden, num_outputs=num_outputs,
-            weight_scale=settings.weight_scale, seed=settings.seed, ctx=ctx)
-    elif params[-1].size != num_outputs:
-        raise InputError(f"--resume {args.resume}: expected a network with {num_outputs} outputs "
-                         f"for {train_data.name}, found {params[-1].size}; use another model")
+            num_inputs, settings.num_hidden, num_outputs, settings.weight_scale, settings.seed, ctx)
+    elif (params[0].shape[0], params[-1].size) != (num_inputs, num_outputs):
+        raise InputError(
+            f"--resume {args.resume}: expected a network with {num_inputs} inputs and "
+            f"{num_outputs} outputs for {train_data.name}, found {params[0].shape[0]} and "
+            f"{params[-1].size}; use another model")
     return settings._replace(dataset=train_data.name), history, params, train_data, test_data
 
 
@@ -190,13 +189,13 @@ def _run(args, ctx, workers):
     files = (args.save or args.resume, args.log, args.plot) if is_first else ()
     record.check(*files)
     settings, history, params, train_data, test_data = _start(args, ctx, is_first)
-    name, classes = cli.printable(train_data.name), train_data.classes
+    name = cli.printable(train_data.name)
     print(f"{name}: {train_data.num_examples} training and {test_data.num_examples} test "
           f"examples, on {ctx}"
           + (f", in each of {workers.num_workers} workers" if workers.num_workers > 1 else ""),
           flush=True)
-    metadata = {**settings._asdict(), **({"classes": classes} if classes else {})}
-    recorder = record.Recorder(params, metadata, history, *files)
+    recorder = record.Recorder(
+        params, settings._asdict(), history, *files, classes=train_data.classes)
     if len(history) == settings.epochs:
         print(f"all {settings.epochs} epochs are done; to continue, give a larger --epochs")
     with signals.deferred():

@@ -41,6 +41,7 @@ class First:
         if not math.isfinite(self.loss):
             raise DivergenceError(f"the loss is not finite in epoch 0: {FIRST_ADVICE}")
         _hint_of_arguments(net)
+        _hint_of_gradients(getattr(params, "originals", params), net)
         _hint_of_classes(self.num_outputs, train_data, net)
         with autograd.pause(train_mode=True):
             _hint_of_loss(output.detach(), label, parts_of(loss), net)
@@ -78,6 +79,13 @@ def _hint_of_arguments(net):
         if not parameter.default and ("drop" in parameter.name or "train" in parameter.name):
             warn_of(net, f"{parameter.name} of {name_of(net)} stays {parameter.default} in "
                     "training, too; ask autograd.is_training() in the function instead")
+
+
+def _hint_of_gradients(params, net):
+    fixed = [number for number, param in enumerate(params) if param.grad is None]
+    if fixed:
+        warn_of(net, f"params[{fixed[0]}] has no gradient, so it stays as it is; to train it, call "
+                f"params[{fixed[0]}].attach_grad()")
 
 
 def _hint_of_classes(num_outputs, train_data, net):

@@ -27,11 +27,16 @@ class Recorder:
         Records of earlier epochs.
     save, log, plot : path-like, optional
         Files for the model, the log and the curves.
+    classes : list of str, optional
+        The names of the classes, saved with the model.
     """
 
-    def __init__(self, params, settings, history=(), save=None, log=None, plot=None):
+    def __init__(
+        self, params, settings, history=(), save=None, log=None, plot=None, classes=None
+    ):
         self.history = list(history)
-        self.model = Model(save, params, settings, self.history)
+        metadata = {**settings, "classes": classes} if classes else settings
+        self.model = Model(save, params, metadata, self.history)
         curves = Curves(plot, settings, self.history)
         self._sinks = [sink for sink in (self.model, Log(log, settings), curves) if sink.path]
         self._problems = {}  # by sink
