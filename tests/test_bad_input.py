@@ -251,7 +251,7 @@ ANOTHER = gzip.compress(b"another data set")
 @pytest.mark.parametrize("content, message", [
     (ANOTHER, "train-images-idx3-ubyte.gz is intact but not MNIST's"),
     (ANOTHER[:-5], "could not be downloaded"),
-    (b"", "train-images-idx3-ubyte.gz (wrong SHA-256) could not be downloaded"),
+    (b"", "train-images-idx3-ubyte.gz (wrong size) could not be downloaded"),
     (None, "train-images-idx3-ubyte.gz (missing) could not be downloaded"),
 ], ids=["another", "cut", "empty", "absent"])
 @pytest.mark.filterwarnings("error")

@@ -112,7 +112,7 @@ def test_load_works_where_nothing_can_be_saved(folder, splits):
 def test_auto_without_network_takes_glyphs_and_says_so(folder, monkeypatch, splits):
     monkeypatch.delenv("MLP_MX_MIRROR", raising=False)
     monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))  # refuses the connection
-    with pytest.warns(UserWarning, match="THIS IS NOT MNIST.*127.0.0.1:9/: connection failed"):
+    with pytest.warns(UserWarning, match="THIS IS NOT MNIST.*127.0.0.1:9 .connection failed"):
         train_data, test_data = data.load("auto", folder)
     assert train_data.name == test_data.name == "glyphs"
     X, label = next(iter(test_data))

@@ -1,13 +1,19 @@
 """Four IDX files of one's own: glyphs written as IDX, whole, mixed up and damaged."""
 
 import gzip
+import json
 import os
 import struct
 
 import numpy as np
 import pytest
 
-from mlp_mx import InputError, data
+from mlp_mx import InputError, checkpoint, data
+from mlp_mx.data import glyphs
+from mlp_mx.evaluate import __main__ as evaluate_command
+from mlp_mx.predict import __main__ as predict_command
+from mlp_mx.train import __main__ as train_command
+from oracle import forward
 from small_run import SPLITS
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte",
@@ -79,6 +85,7 @@ def test_labels_from_1_are_shifted_and_classes_have_names(folder, arrays):
     assert train_data.label.asnumpy().tolist() == arrays[1].tolist()
     assert test_data.label.asnumpy().tolist() == arrays[3].tolist()
     assert train_data.num_outputs == 10 and train_data.classes == list("abcdefghij")
+    write(folder, arrays)
     for text, complaint in (b"a\nb\n", "expected 10 lines, .*found 2"), (b"\xff", "not UTF-8"):
         (folder / "classes.txt").write_bytes(text)
         with pytest.raises(InputError, match=f"classes.txt.*{complaint}"):
@@ -148,3 +155,46 @@ def test_idx_does_not_wait_for_pipes_or_read_a_sparse_file(folder):
     path.unlink()
     os.mkfifo(path)
     refused(folder, "train-images-idx3-ubyte cannot be read: Not a regular file")
+
+
+@pytest.mark.slow
+def test_the_commands_take_idx_files_whose_labels_begin_at_1_and_have_names(tmp_path, capsys):
+    def run(command, *arguments):
+        assert command.main([*map(str, arguments), "--data-dir", str(folder)]) == 0
+        printed, errors = capsys.readouterr()
+        assert errors == f"warning: the labels in {folder} begin at 1; 1 is subtracted from each\n"
+        return printed.splitlines()
+
+    names = "zero one two three four five six seven eight nine".split()
+    halves = glyphs.generate("train", 1000), glyphs.generate("test", 500)
+    arrays = [array for images, labels in halves for array in (images, labels + 1)]
+    folder = write(tmp_path / "names", arrays, suffix=".gz", pack=gzip.compress)
+    (folder / "classes.txt").write_text("\n".join(names))
+    model, whole, log = tmp_path / "model.npz", tmp_path / "whole.npz", tmp_path / "log"
+    options = ["--dataset", "idx", "--num-hidden", 32, "--learning-rate", 0.006,
+               "--weight-scale", 0.05]
+    run(train_command, *options, "--epochs", 3, "--save", whole)
+    printed = run(train_command, *options, "--epochs", 2, "--save", model, "--log", log)
+    assert printed[0] == "names: 1000 training and 500 test examples, on cpu(0)"
+    run(train_command, "--resume", model, "--epochs", 3, "--log", log)
+    (params, metadata), (expected, _) = checkpoint.load(model), checkpoint.load(whole)
+    assert all((one == other).asnumpy().all() for one, other in zip(params, expected))
+    assert (metadata["dataset"], metadata["classes"]) == ("names", names)
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(one["dataset"], one["epoch"]) for one in records] == [
+        ("names", epoch) for epoch in range(3)]
+    params = [param.asnumpy() for param in params]
+    on_train, on_test = (
+        (forward(images.reshape(-1, 784) / 255, params)[-1].argmax(axis=1) == labels).mean()
+        for images, labels in halves)
+    assert on_test > 0.3
+    assert records[-1]["test_accuracy"] == pytest.approx(on_test)
+    printed = run(evaluate_command, model)
+    assert printed[1:] == [f"training accuracy: {on_train:.5f} (recorded: {on_train:.5f})",
+                           f"test accuracy:     {on_test:.5f} (recorded: {on_test:.5f})"]
+    lines = [json.loads(line)
+             for line in run(predict_command, model, "--samples", 500, "--json")]
+    test_labels = halves[1][1].tolist()
+    assert sorted(line["index"] for line in lines) == list(range(500))
+    assert all(line["label"] == test_labels[line["index"]] for line in lines)
+    assert sum(line["class"] == names[line["label"]] for line in lines) / 500 == on_test

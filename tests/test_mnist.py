@@ -7,20 +7,25 @@ import http.server
 import os
 import pathlib
 import random
+import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 from mlp_mx import InputError
-from mlp_mx.data import mnist
+from mlp_mx._support import files
+from mlp_mx.data import download, mnist
 
 RACES = int(os.environ.get("MLP_MX_RACES", 1))
+MIRRORS, SECONDS, SECONDS_TO_REPEAT = mnist.MIRRORS, download.SECONDS, mnist.SECONDS_TO_REPEAT
 FILES = {name: gzip.compress(name.encode() * 1000, mtime=0) for name in mnist.FILES}
 FIRST = next(iter(FILES))
-DIGESTS = {name: hashlib.sha256(body).hexdigest() for name, body in FILES.items()}
+KNOWN = {name: (len(body), hashlib.sha256(body).hexdigest()) for name, body in FILES.items()}
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
@@ -39,16 +44,23 @@ class Mirror(http.server.BaseHTTPRequestHandler):
                                       if self.server.failures[name] else ["good", "slow"])
         if behaviour == "forbidden":
             self.send_error(403)
+        elif behaviour == "header":
+            self.trickle(b"HTTP/1.0 200 OK\r\nX: " + b"x" * 10**6)
         elif behaviour != "silent":
             self.answer(behaviour, name, FILES[name])
 
     def answer(self, behaviour, name, body):
-        self.send_response(302 if behaviour == "moved" else 200)
+        self.send_response(302 if "moved" in behaviour else 200)
         self.send_header("Location", f"/good/{name}")  # read if it is moved
         if behaviour == "labelled" and "gzip" in self.headers.get("Accept-Encoding", ""):
             self.send_header("Content-Encoding", "gzip")  # as if gzip were not the file's own
-        self.send_header("Content-Length", str(len(body)))
+        if "endless" not in behaviour:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if behaviour == "trickle":
+            self.trickle(body)
+        while "endless" in behaviour:  # until the other side closes the connection
+            self.server.sent += self.wfile.write(bytes(1 << 16))
         if behaviour == "wrong":
             body = body[:-1] + b"?"
         for start in range(0, len(body), 40):
@@ -60,6 +72,13 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         if behaviour == "stalled":
             self.server.closing.wait(20)
 
+    def trickle(self, content):
+        """Send a byte every 20 ms, so that no time-out of a socket ever ends it."""
+        for start in range(len(content)):
+            if self.server.closing.wait(0.02):
+                break
+            self.wfile.write(content[start:start + 1])
+
     def log_message(self, *args):
         pass
 
@@ -68,6 +87,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 def server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
         server.requests, server.failures, server.closing = [], {}, threading.Event()
+        server.sent, server.handle_error = 0, lambda *args: None  # clients may leave
         server.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -80,10 +100,10 @@ def server():
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch):
     """Small files in place of MNIST's, short times, and no mirror outside this machine."""
-    monkeypatch.setattr(mnist, "FILES", DIGESTS)
+    monkeypatch.setattr(mnist, "FILES", KNOWN)
     monkeypatch.setattr(mnist, "MIRRORS", ())
-    monkeypatch.setattr(mnist, "SECONDS_TO_ANSWER", 0.5)
-    monkeypatch.setattr(mnist, "SECONDS_TO_FAIL", 0.7)
+    monkeypatch.setattr(download, "SECONDS", 0.5)
+    monkeypatch.setattr(mnist, "SECONDS_TO_REPEAT", 0.2)
     monkeypatch.delenv("MLP_MX_MIRROR", raising=False)
 
 
@@ -132,7 +152,7 @@ def test_fetch_asks_only_for_what_is_damaged(server, monkeypatch, tmp_path):
     tmp_path.chmod(0o700)
     damaged = tmp_path / "t10k-labels-idx1-ubyte.gz"
     damaged.write_bytes(b"damaged")
-    assert mnist.status(tmp_path)[damaged.name] == "wrong SHA-256"
+    assert mnist.status(tmp_path)[damaged.name] == "wrong size"
     mnist.fetch(tmp_path)
     assert contents(tmp_path) == FILES
     assert server.requests == [("good", damaged.name)]
@@ -140,36 +160,93 @@ def test_fetch_asks_only_for_what_is_damaged(server, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("behaviour, reason", [
     ("cut", "connection failed"), ("wrong", "wrong SHA-256"), ("forbidden", "HTTP 403"),
-    ("stalled", "timed out"),
+    ("stalled", "timed out"), ("trickle", "timed out"), ("header", "timed out"),
+    ("endless", "wrong size"),
 ])
 def test_fetch_never_keeps_a_wrong_file_and_tries_the_next_mirror(
     server, monkeypatch, tmp_path, behaviour, reason
 ):
     use(monkeypatch, server, behaviour)
+    start = time.monotonic()
     with pytest.raises(mnist.DownloadError) as caught:
         mnist.fetch(tmp_path)
+    assert time.monotonic() - start < 2  # SECONDS, here 0.5, and perhaps once more
     assert list(tmp_path.iterdir()) == []
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in (f"{FIRST} (missing) could not be downloaded to {tmp_path}", "--data-dir",
-                 f"{server.url}/{behaviour}/: {reason}", "MLP_MX_DATA", "MLP_MX_MIRROR", *FILES):
-        assert part in message
+    host = server.url.partition("//")[2]
+    assert str(caught.value) == (
+        f"{FIRST} (missing) could not be downloaded to {tmp_path}. Put MNIST's four .gz files "
+        "there, or set MLP_MX_MIRROR to the URL of a folder that has them. Tried: "
+        f"{host}/{behaviour} ({reason})")
     server.requests.clear()
     use(monkeypatch, server, behaviour, "good")
     mnist.fetch(tmp_path)
     assert contents(tmp_path) == FILES
     assert [request[0] for request in server.requests].count(behaviour) == 1  # then stays
+    assert server.sent < 20e6  # what sockets hold, and no more
 
 
-def test_fetch_without_a_network_gives_up_in_time(monkeypatch, tmp_path):
+def test_fetch_does_not_read_the_body_of_a_redirect(server, monkeypatch, tmp_path):
+    use(monkeypatch, server, "moved-endless")
+    mnist.fetch(tmp_path)
+    assert contents(tmp_path) == FILES
+
+
+def test_fetch_without_a_network_gives_up_in_time_and_names_each_reason_once(
+    server, monkeypatch, tmp_path
+):
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # accepts connections, never answers
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
-        monkeypatch.setattr(mnist, "MIRRORS", (url, "http://127.0.0.1:9/"))
+        address = f"127.0.0.1:{deaf.getsockname()[1]}"
+        closed = "http://127.0.0.1:9/"
+        monkeypatch.setenv("MLP_MX_MIRROR", f"http://me:secret@{address}")
+        monkeypatch.setattr(mnist, "MIRRORS", (closed, f"{server.url}/trickle/", closed + "b/"))
         start = time.monotonic()
         with pytest.raises(mnist.DownloadError) as caught:
             mnist.fetch(tmp_path)
-    assert time.monotonic() - start < 2  # SECONDS_TO_FAIL + SECONDS_TO_ANSWER, here 1.2
-    assert f"{url}: timed out; http://127.0.0.1:9/: connection failed" in str(caught.value)
+    assert time.monotonic() - start < 2  # two mirrors, 0.5 s each, none of them again
+    assert str(caught.value).endswith(
+        f"Tried: ***@{address}, {server.url[7:]}/trickle (timed out); "
+        "127.0.0.1:9, 127.0.0.1:9/b (connection failed)")
+
+
+def test_fetch_does_not_wait_for_a_name_server(monkeypatch, tmp_path):
+    waiting = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: waiting.wait(20))
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://mirror.invalid/",))
+    start = time.monotonic()
+    with pytest.raises(mnist.DownloadError, match="mirror.invalid .timed out"):
+        mnist.fetch(tmp_path)
+    waiting.set()
+    assert time.monotonic() - start < 2
+
+
+def test_fetch_takes_at_most_25_seconds_when_nothing_arrives():
+    mirrors_and_ones_own = len(MIRRORS) + 1
+    assert mirrors_and_ones_own * (SECONDS + download.POLL) <= 25
+    assert SECONDS_TO_REPEAT + SECONDS <= 25  # a last attempt, if the first failed at once
+
+
+def test_a_slow_mirror_is_waited_for_as_long_as_it_sends(server, monkeypatch):
+    monkeypatch.setattr(download, "SECONDS", 0.3)
+    monkeypatch.setattr(download, "LEAST", 1)
+    monkeypatch.setattr(download, "CHUNK", 1)
+    body = FILES[FIRST]
+    start = time.monotonic()
+    assert download.get(f"{server.url}/trickle/{FIRST}", len(body)) == body
+    assert time.monotonic() - start > 1  # several times SECONDS
+
+
+def test_ctrl_c_ends_a_download(server, tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlp_mx.train", "--dataset", "mnist", "--data-dir", tmp_path],
+        env={**os.environ, "MLP_MX_MIRROR": f"{server.url}/header"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:
+        while not server.requests and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (130, "interrupted\n")
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("race", range(RACES))
@@ -177,7 +254,7 @@ def test_fetch_in_two_processes_at_once(server, python, tmp_path, race):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import test_mnist as t; from mlp_mx.data import mnist\n"
-        "mnist.FILES, mnist.MIRRORS = t.DIGESTS, (); mnist.fetch(sys.argv[2])"
+        "mnist.FILES, mnist.MIRRORS = t.KNOWN, (); mnist.fetch(sys.argv[2])"
     )
     folder = tmp_path / "shared"
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -198,9 +275,27 @@ def test_fetch_says_what_is_wrong_with_the_folder(server, monkeypatch, tmp_path)
         mnist.fetch(tmp_path)
     os.mkfifo(tmp_path / "t10k-labels-idx1-ubyte.gz")
     assert mnist.status(tmp_path)["t10k-labels-idx1-ubyte.gz"] == "unreadable (Not a regular file)"
+    (tmp_path / FIRST).rmdir()
+    (tmp_path / FIRST).touch()
+    os.truncate(tmp_path / FIRST, 6 << 30)  # sparse
+    with pytest.raises(InputError, match=f"{FIRST} has 6442450944 bytes, more than MNIST's"):
+        mnist.fetch(tmp_path)
+    server.requests.clear()
     for folder in ("/proc/mnist", "/proc/self"):
         with pytest.raises(mnist.DownloadError, match=f"cannot save MNIST in {folder}: .*choose"):
             mnist.fetch(folder)
+    assert not server.requests  # it was tried first
+
+
+def test_fetch_accepts_what_another_users_process_has_saved(server, monkeypatch, tmp_path):
+    def whole_file(path):
+        path.write_bytes(FILES[path.name])
+        raise files.WriteError("it is theirs")
+
+    use(monkeypatch, server, "good")
+    monkeypatch.setattr(mnist, "whole_file", whole_file)
+    mnist.fetch(tmp_path)
+    assert contents(tmp_path) == FILES
 
 
 @pytest.mark.parametrize("mirror, error, message", [

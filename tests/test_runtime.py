@@ -162,7 +162,7 @@ def test_a_machine_with_nothing_installed_gets_one_line_and_one_command(tmp_path
     assert re.search("^NumPy: +not installed$", report, re.M) and ends["runtime"].returncode == 0
 
 
-OTHERS = ["graphviz", "matplotlib", "pooch", "PIL", "tqdm"]
+OTHERS = ["graphviz", "matplotlib", "PIL", "tqdm"]
 
 
 @pytest.mark.parametrize("missing, found", [

@@ -103,7 +103,7 @@ def _read(dataset, data_dir, progress):
         except mnist.DownloadError as error:
             if dataset == "mnist":
                 raise
-            warnings.warn("THIS IS NOT MNIST but glyphs, digits drawn from fonts: do not compare "
+            warnings.warn("THIS IS NOT MNIST but glyphs, digits drawn from fonts; do not compare "
                           f"results with MNIST's. {error}", stacklevel=3)
     return "glyphs", None, 10, (
         (images[..., None], labels) for images, labels in glyphs.load(data_dir, progress))

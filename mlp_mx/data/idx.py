@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import InputError
 from .._support.files import open_regular
-from . import mnist
+from . import DATASETS, mnist
 
 __all__ = ["load", "read"]
 
@@ -21,7 +21,6 @@ __all__ = ["load", "read"]
 NAME = re.compile(r"(.*?)(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(?:\.gz)?")
 EXPECTED = "train-images-idx3-ubyte, train-labels-…, t10k-images-… and t10k-labels-…, with or " \
            "without .gz"
-RESERVED = ("auto", "mnist", "glyphs", "idx")  # no names for a user's data set
 MOST_CLASS_NAMES = 1 << 16  # bytes of classes.txt
 
 
@@ -67,7 +66,7 @@ def load(data_dir=None):
         halves = [(images, labels - 1) for images, labels in halves]
     num_outputs = 1 + int(max(labels.max() for _, labels in halves))
     name = folder.name or str(folder)
-    name = f"{name} (idx)" if name.lower() in RESERVED else name
+    name = f"{name} (idx)" if name.lower() in DATASETS else name  # must not look like another
     return (name if name.isprintable() else ascii(name), _classes(folder, num_outputs), num_outputs,
             halves)
 

@@ -152,7 +152,8 @@ def _check_shapes(data, label):
 def _num_classes(label):
     """The highest label + 1; an `InputError` unless all are whole numbers from 0."""
     # Beyond float32's whole numbers, a label would become another one.
-    wrong = label[~((label >= 0) & (label < 2**24) & (np.floor(label) == label))]
+    values = label.astype(np.float64)  # float16 has no 2**24
+    wrong = label[~((values >= 0) & (values < 2**24) & (np.floor(values) == values))]
     if wrong.size:
         raise InputError(f"expected whole numbers from 0 as labels, found {wrong[0]}")
     return int(label.max()) + 1

@@ -8,24 +8,26 @@ import pathlib
 import time
 import zlib
 
+from . import download
 from .. import Error, InputError
-from .._support import mirrors as _mirrors
-from .._support.files import absolute, open_regular
-from .._support.progress import bar
+from .._support import mirrors
+from .._support.files import WriteError, absolute, open_regular, whole_file
 
-__all__ = ["DownloadError", "FILES", "MIRRORS", "fetch", "folder", "mirrors", "status"]
+__all__ = ["DownloadError", "FILES", "MIRRORS", "fetch", "folder", "status"]
 
-# SHA-256 of Y. LeCun's original files, which are also gluon's.
+# Size in bytes and SHA-256 of Y. LeCun's original files, which are also gluon's.
 FILES = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    "train-images-idx3-ubyte.gz":
+        (9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+    "train-labels-idx1-ubyte.gz":
+        (28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+    "t10k-images-idx3-ubyte.gz":
+        (1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+    "t10k-labels-idx1-ubyte.gz":
+        (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
 }
-MIRRORS = _mirrors.MIRRORS["mnist"]
-SECONDS_TO_CONNECT = 2  # to each address of a mirror; some have eight
-SECONDS_TO_ANSWER = 8
-SECONDS_TO_FAIL = 10  # after which no new attempt at a file is made
+MIRRORS = mirrors.MIRRORS["mnist"]
+SECONDS_TO_REPEAT = 10  # after which no mirror is tried again
 ATTEMPTS = 5  # per file and mirror
 CURE = "choose another folder with --data-dir or MLP_MX_DATA"
 
@@ -59,12 +61,15 @@ def folder(data_dir=None):
 
 def status(path):
     """A dict that says for each of `FILES`: "verified", "missing", or what is wrong with it."""
-    return {name: _file_status(path / name, digest) for name, digest in FILES.items()}
+    return {name: _file_status(path / name) for name in FILES}
 
 
-def _file_status(path, digest):
+def _file_status(path):
+    size, digest = FILES[path.name]
     try:
         with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size != size:
+                return "wrong size"
             found = hashlib.sha256(file.read()).hexdigest()
     except FileNotFoundError:
         return "missing"
@@ -94,7 +99,8 @@ def fetch(data_dir=None, progress=False):
     Raises
     ------
     DownloadError
-        If no mirror delivers a file (after at most 25 seconds), or the folder cannot be written to.
+        If no mirror delivers a file, or the folder cannot be written to. A mirror that sends less
+        than 10 kB/s is given up after 6 seconds; if all do, this takes at most 25 seconds.
     InputError
         If the folder cannot be read, if it holds an intact file of another data set under one of
         the names, or if ``$MLP_MX_MIRROR`` is not a URL.
@@ -103,17 +109,22 @@ def fetch(data_dir=None, progress=False):
     wanted = {name: state for name, state in status(path).items() if state != "verified"}
     for name, state in wanted.items():
         _check_replaceable(path / name, state)
-    sources = mirrors() if wanted else ()
+    sources = mirrors.own_first(MIRRORS) if wanted else ()
     for name, state in wanted.items():
-        # Ask the mirror that delivered this file first for the next one.
-        sources = (_download(name, state, path, sources, progress), *sources)
+        # Ask the mirror that delivered this file first for the next one; each once (see `fetch`).
+        sources = tuple(dict.fromkeys((_obtain(path / name, state, sources, progress), *sources)))
     return path
 
 
 def _check_replaceable(path, state):
-    """Raise an `InputError` unless the file is missing or damaged."""
+    """Raise an `InputError` unless the file is missing, or a damaged file of MNIST's."""
     if state.startswith("unreadable"):
         raise InputError(f"{path} is {state}; make it readable, or {CURE}")
+    if state == "missing":
+        return
+    found, (size, _) = path.stat().st_size, FILES[path.name]
+    if found > size:
+        raise InputError(f"{path} has {found} bytes, more than MNIST's {size}; move it, or {CURE}")
     with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path) as file:
         while file.read(1 << 20):
             pass
@@ -121,60 +132,48 @@ def _check_replaceable(path, state):
             raise InputError(f"{path} is intact but not MNIST's ({state}); move it, or {CURE}")
 
 
-def mirrors():
-    """The base URLs to try: `MIRRORS`, after ``$MLP_MX_MIRROR`` if that is set."""
-    return _mirrors.own_first(MIRRORS)
+def _obtain(path, state, sources, progress):
+    """Write a file that a mirror delivers; return that mirror."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:  # opened first: no download if it cannot be written
+            mirror, content = _download(path, state, sources, progress)
+            file.write(content)
+        return mirror
+    except (OSError, WriteError) as error:
+        if _file_status(path) == "verified":  # another user's process was first
+            return sources[0]
+        reason = getattr(error, "strerror", None) or error
+        raise DownloadError(f"cannot save MNIST in {path.parent}: {reason}; {CURE}") from error
 
 
-def _download(name, state, path, sources, progress):
-    """Try the mirrors in turn; return the one that delivered the file."""
-    import requests
-
-    deadline, problems = time.monotonic() + SECONDS_TO_FAIL, {}
-    for mirror in sources * ATTEMPTS:
-        try:
-            _retrieve(mirror, name, path, progress)
-            return mirror
-        except (requests.RequestException, ValueError) as error:
-            problems[mirror] = _reason(error)
-        except OSError as error:
-            if not error.strerror and not isinstance(error, PermissionError):
-                raise DownloadError(f"{name} cannot be downloaded: {error}; see REQUESTS_CA_BUNDLE "
-                                    "and CURL_CA_BUNDLE") from error
-            reason = error.strerror or "permission denied"  # pooch's has no strerror
-            raise DownloadError(f"cannot save MNIST in {path}: {reason}; {CURE}") from error
-        if time.monotonic() > deadline:
+def _download(path, state, sources, progress):
+    """Try the mirrors in turn; return the one that delivers the file, and its content."""
+    start, reasons, (size, digest) = time.monotonic(), {}, FILES[path.name]
+    for number, mirror in enumerate(sources * ATTEMPTS):
+        if number >= len(sources) and time.monotonic() > start + SECONDS_TO_REPEAT:
             break
-    tried = "; ".join(f"{_mirrors.without_password(mirror)}: {problem}"
-                      for mirror, problem in problems.items())
+        try:
+            content = download.get(mirror + path.name, size, progress)
+        except download.Failed as error:
+            reasons[mirror] = str(error)
+        except OSError as error:
+            raise DownloadError(f"{path.name} cannot be downloaded: {error}; see "
+                                "REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE") from error
+        else:
+            if hashlib.sha256(content).hexdigest() == digest:
+                return mirror, content
+            reasons[mirror] = "wrong SHA-256"
     raise DownloadError(
-        f"{name} ({state}) could not be downloaded to {path}: {tried}. Set MLP_MX_MIRROR to the URL "
-        f"of another mirror, or download {', '.join(FILES)} and name their folder with --data-dir "
-        "or MLP_MX_DATA"
-    )
+        f"{path.name} ({state}) could not be downloaded to {path.parent}. Put MNIST's four .gz "
+        "files there, or set MLP_MX_MIRROR to the URL of a folder that has them. Tried: "
+        f"{_by_reason(reasons)}")
 
 
-def _retrieve(mirror, name, path, progress):
-    """Download one file under a temporary name, and rename it once verified."""
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")  # the bar says enough
-    # A total of 1, which pooch then corrects: it takes a bar without a total for none.
-    with bar(show=progress, desc=name, total=1, unit="B", unit_scale=True) as shown:
-        downloader = pooch.HTTPDownloader(
-            progressbar=shown,
-            timeout=(SECONDS_TO_CONNECT, SECONDS_TO_ANSWER),
-            headers={"Accept-Encoding": "identity"},  # or requests might unzip the file
-        )
-        pooch.retrieve(mirror + name, f"sha256:{FILES[name]}", name, path, downloader=downloader)
-    with contextlib.suppress(PermissionError):  # another user's process was first
-        os.chmod(path / name, 0o644)  # pooch's temporary files are private
-
-
-def _reason(error):
-    """Why a mirror failed, in a few words."""
-    if getattr(error, "response", None) is not None:
-        return f"HTTP {error.response.status_code}"
-    if not isinstance(error, OSError):  # so it is pooch's ValueError
-        return "wrong SHA-256"
-    return "timed out" if "timed out" in str(error) else "connection failed"
+def _by_reason(reasons):
+    """The mirrors that failed, without passwords, grouped by the reason."""
+    groups = {}
+    for mirror, reason in reasons.items():
+        shown = mirrors.without_password(mirror).partition("//")[2].rstrip("/")
+        groups.setdefault(reason, []).append(shown)
+    return "; ".join(f"{', '.join(shown)} ({reason})" for reason, shown in groups.items())

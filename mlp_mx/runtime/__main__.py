@@ -13,7 +13,7 @@ from . import _gpus, blas, diagnosis, inherited, load
 from .. import Error, InputError, __version__
 from .._support import cli
 
-PACKAGES = ("NumPy", "Matplotlib", "Pillow", "tqdm", "pooch", "requests")
+PACKAGES = ("NumPy", "Matplotlib", "Pillow", "tqdm", "requests")
 
 
 def describe():

@@ -21,7 +21,7 @@ from . import cuda
 __all__ = ["INSTALL_GPU", "INSTALL_PACKAGE", "check_environment", "complain_of_package", "explain",
            "join_job", "pip", "version"]
 
-DEPENDENCIES = ("numpy", "matplotlib", "PIL", "tqdm", "pooch", "requests")
+DEPENDENCIES = ("numpy", "matplotlib", "PIL", "tqdm", "requests")
 # MXNet's metadata requires NumPy 1, so pip must not look at them; the other packages that MXNet
 # needs are in this package's metadata.
 INSTALL = "pip install --no-deps mxnet==1.9.1"
