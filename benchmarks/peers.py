@@ -330,7 +330,8 @@ class Gemm:
 
 PEERS = {
     "mlp_mx": MlpMx, "mlp_mx, own net": MlpMxOwnNet, "mlp_mx, own loop": MlpMxOwnLoop,
-    "chapter": Chapter, "PyTorch": PyTorch, "PyTorch nn": PyTorchNN, "JAX jit": Jax, "GEMMs, OpenBLAS": Gemm,
+    "chapter": Chapter, "PyTorch": PyTorch, "PyTorch nn": PyTorchNN, "JAX jit": Jax,
+    "GEMMs, OpenBLAS": Gemm,
 }
 
 

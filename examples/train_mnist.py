@@ -1,12 +1,14 @@
 """The chapter's model and training loop, from top to bottom. Change `relu` or `net`, and run it.
 
+Two lines make it fast: `fast.traced` executes functions as graphs, and `fast.packed` lays the
+parameters out for speed. Without them it computes the same, two to three times slower.
 Run: python examples/train_mnist.py --epochs 3
 """
 
+import argparse
 import sys
 
-from mlp_mx import data, model, runtime, train
-from mlp_mx._support import cli
+from mlp_mx import Error, data, fast, model, runtime, train
 from mlp_mx.runtime import autograd, nd
 
 
@@ -25,18 +27,13 @@ def net(X, params):
     return nd.dot(h2, W3) + b3
 
 
-def SGD(params, lr):
-    for param in params:
-        param[:] = param - lr * param.grad
-
-
-@cli.command
 def main(argv=None):
-    """Train by a loop of its own; `mlp_mx.train.fit` does the same in less than half the time."""
-    parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=cli.integer(1, 1000), default=10)
+    """Train, and evaluate after each epoch."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--dataset", choices=data.DATASETS, default="auto")
-    parser.add_argument("--data-dir", type=cli.path, help="folder for the data set")
+    parser.add_argument("--data-dir", help="folder for the data set")
     args = parser.parse_args(argv)
 
     ctx = runtime.context("auto")
@@ -44,27 +41,33 @@ def main(argv=None):
         args.dataset, args.data_dir, batch_size=64, ctx=ctx, progress=True)
     params = model.init_params(
         num_inputs=784, num_hidden=256, num_outputs=10, weight_scale=0.01, seed=0, ctx=ctx)
+    fast_net, loss = fast.traced(net), fast.traced(softmax_cross_entropy)
     learning_rate = 0.001
 
     for epoch in range(args.epochs):
         train_data.set_epoch(epoch)
         cumulative_loss = 0
-        for X, label in train_data:
-            X = X.as_in_context(ctx).reshape((-1, 784))
-            label = label.as_in_context(ctx)
-            label_one_hot = nd.one_hot(label, 10)
-            with autograd.record():
-                output = net(X, params)
-                loss = softmax_cross_entropy(output, label_one_hot)
-            loss.backward()
-            SGD(params, learning_rate)
-            cumulative_loss += nd.sum(loss).asscalar()
+        with fast.packed(params) as packed:
+            for X, label in train_data:
+                X = X.as_in_context(ctx).reshape((-1, 784))
+                label = label.as_in_context(ctx)
+                label_one_hot = nd.one_hot(label, 10)
+                with autograd.record():
+                    output = fast_net(X, packed)
+                    losses = loss(output, label_one_hot)
+                losses.backward()
+                train.SGD(packed, learning_rate)
+                cumulative_loss += nd.sum(losses)
 
-        test_accuracy = train.evaluate_accuracy(test_data, params, net)
-        train_accuracy = train.evaluate_accuracy(train_data, params, net)
-        print(f"Epoch {epoch}. Loss: {cumulative_loss / train_data.num_examples:.5f}, "
+        test_accuracy = train.evaluate_accuracy(test_data, params, fast_net)
+        train_accuracy = train.evaluate_accuracy(train_data, params, fast_net)
+        print(f"Epoch {epoch}. Loss: {cumulative_loss.asscalar() / train_data.num_examples:.5f}, "
               f"Train_acc {train_accuracy:.5f}, Test_acc {test_accuracy:.4f}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except Error as error:  # a message for people, without a traceback
+        print("error:", error, file=sys.stderr)
+        sys.exit(error.exit_code)

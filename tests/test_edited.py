@@ -125,7 +125,8 @@ class Case(NamedTuple):
     warning: Optional[str] = None  # of a net that cannot be traced
 
 
-CONSTANT, READ = "uses an array that is not among its arguments", "prints or reads an array's values"
+CONSTANT = "uses an array that is not among its arguments"
+READ = "prints or reads an array's values"
 CASES = {
     "chapter": Case(chapter.net, (64, 32, 32, 10), chapter.softmax_cross_entropy),
     "package": Case(model.net, (64, 32, 32, 10)),
@@ -438,7 +439,8 @@ def not_implemented(X, params):
     (lambda params: fit_one(params, loader(), net=3), "net.*found int"),
     (lambda params: fit_one(params, loader(), loss="mse"), "as loss, found str"),
     (lambda params: fit_one(params, loader(), update=None), "as update, found NoneType"),
-    (lambda params: fit_one(params, loader(), update=lambda params: None), r"found <lambda>\(params"),
+    (lambda params: fit_one(params, loader(), update=lambda params: None),
+     r"found <lambda>\(params"),
     (lambda params: next(train.fit(params, loader(), loader(), learning_rate="0.001")),
      "expected a number as learning_rate, such as 0.001, found str"),
     (lambda params: next(train.fit(params, loader(), loader(), learning_rate=nd.array([1]))),

@@ -9,7 +9,6 @@ import threading
 
 import numpy as np
 
-from .. import InputError
 from .._support.functions import warn_of
 from ..runtime.lazy import autograd, mx, nd
 

@@ -113,8 +113,9 @@ class _Walk:
             self._visit(value.__func__, names)
             self._visit_object(value.__self__, _names(value.__func__))
         elif isinstance(value, functools.partial):
-            for part in (value.func, value.args, value.keywords):
-                self._visit(part, names)
+            self._visit(value.func, names)
+            for given in (value.args, value.keywords):
+                self._visit(given, _names(value.func))
         else:
             self._visit_object(value, names)
 

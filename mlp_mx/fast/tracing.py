@@ -65,7 +65,7 @@ def traced(function):
     ... def layer(X, W, b):
     ...     return nd.tanh(nd.dot(X, W) + b)
     """
-    if getattr(function, "is_traced", None) is function or not is_on():
+    if getattr(function, "traced_id", None) == id(function) or not is_on():
         return function
     graphs = _Graphs(function)
 
@@ -76,7 +76,7 @@ def traced(function):
             return function(*args, **kwargs)
         return graphs.compute(args, kwargs)
 
-    execute.is_traced = execute  # and not True, which `functools.wraps` would pass on to others
+    execute.traced_id = id(execute)  # and not True, which `functools.wraps` would pass on to others
     execute.runs_as_written = graphs.runs_as_written
     return execute
 
@@ -162,7 +162,7 @@ class _Graphs(threading.local):
         warn_of(function, f"{name_of(function)} {reason}")
 
     def _keep_pace(self, result):
-        """Wait for an earlier result: else Python would run ahead of the device, and memory grow."""
+        """Wait for an earlier result, or else Python runs ahead of the device, and memory grows."""
         if isinstance(result, nd.NDArray):
             if self._under_way is not None:
                 self._under_way.wait_to_read()
@@ -256,6 +256,7 @@ class _Call:
 
     def trace(self):
         """The function's graph, if it computes what the function does."""
+        self._wait()
         try:
             with self._recorded() as (result, variables, before):
                 if not isinstance(result, nd.NDArray):
@@ -270,6 +271,7 @@ class _Call:
 
     def compare(self, graph):
         """Raise `Untraceable` if the function no longer computes what its graph does."""
+        self._wait()
         where = thread.checking or f"call {graph.calls + 1} with these shapes"
         try:
             with self._recorded() as (result, variables, before):
@@ -278,14 +280,16 @@ class _Call:
             raise Untraceable(f"gives other results than its graph in {where} (what has been "
                               "computed since the last comparison may be wrong)") from None
 
+    def _wait(self):
+        for array in self._arrays:
+            array.wait_to_read()  # or raise an earlier operation's error, which is not the function's
+
     @contextlib.contextmanager
     def _recorded(self):
         """Yield the function's result, the variables that it got, and what they were before.
 
         The function gets copies of its arguments. What it changes is as before in the end.
         """
-        for array in self._arrays:
-            array.wait_to_read()  # an earlier operation's error is not this function's
         for pack in thread.packs:
             if pack.layout:
                 pack.layout.write_back()
@@ -406,7 +410,8 @@ def _refused(self):
 
 def _check_alike(pairs, tolerance, of_the_largest=0):
     """Raise `Untraceable` if two arrays differ by more than their norm, or the largest, allows."""
-    pairs = [(found.asnumpy(), expected.asnumpy()) for found, expected in pairs]
+    pairs = [(found.asnumpy().astype(float), expected.asnumpy().astype(float))
+             for found, expected in pairs]
     if any(found.shape != expected.shape for found, expected in pairs):
         raise Untraceable(DIFFERENT)
     # Where neither is a finite number, there is no difference.
