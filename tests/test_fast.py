@@ -632,7 +632,8 @@ STEPS = (
     lambda r, x, W: nd.dot(x, W), lambda r, x, W: x * W[:1], lambda r, x, W: x + W[0],
     lambda r, x, W: nd.relu(x), lambda r, x, W: nd.tanh(x), lambda r, x, W: x.flatten(),
     lambda r, x, W: x.reshape((1, -1)).reshape(x.shape), lambda r, x, W: x * r,
-    lambda r, x, W: nd.dot(x, W, transpose_b=True), lambda r, x, W: x - x.mean(axis=0, keepdims=True),
+    lambda r, x, W: nd.dot(x, W, transpose_b=True),
+    lambda r, x, W: x - x.mean(axis=0, keepdims=True),
     lambda r, x, W: nd.concat(x[:1], x[1:], dim=0), lambda r, x, W: nd.dot(x, W) + W[0],
 )
 

@@ -239,7 +239,11 @@ class _Layout:
                 nd.zeros_like(param) if param.grad is None else param.grad for param in originals])
             self.values = self._parts(self._whole)
             grads = self._parts(self._whole.grad)
-        autograd.mark_variables(self.values, grads, self._grad_reqs)
+        for number, req in enumerate(self._grad_reqs):
+            if req == "null":  # With a weight of "null", oneDNN's gradient of the bias is wrong.
+                grads[number] = nd.zeros_like(grads[number])
+        autograd.mark_variables(self.values, grads, [
+            "write" if req == "null" else req for req in self._grad_reqs])
         self._elsewhere = {}
 
     def _flat(self, arrays):
@@ -278,9 +282,10 @@ class _Layout:
     def write_back(self):
         """Copy values and gradients to the arrays that were passed."""
         with autograd.pause():
-            for param, value, mark in zip(self._originals, self.values, self.transposed):
+            for param, value, req, mark in zip(
+                    self._originals, self.values, self._grad_reqs, self.transposed):
                 (value.T if mark else value).copyto(param)
-                if value.grad is not None and param.grad is not None:
+                if req != "null":
                     (value.grad.T if mark else value.grad).copyto(param.grad)
 
     def unpack(self):
@@ -302,8 +307,9 @@ class _Layout:
         """Add the gradients that came to the values to those of the arrays that were passed."""
         if self._is_split:
             self._is_split = False
-            for param, value, mark in zip(self._originals, self.values, self.transposed):
-                if value.grad is not None and param.grad is not None:
+            for param, value, req, mark in zip(
+                    self._originals, self.values, self._grad_reqs, self.transposed):
+                if req != "null":
                     param.grad[:] += value.grad.T if mark else value.grad
 
 

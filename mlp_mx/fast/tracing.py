@@ -282,7 +282,7 @@ class _Call:
 
     def _wait(self):
         for array in self._arrays:
-            array.wait_to_read()  # or raise an earlier operation's error, which is not the function's
+            array.wait_to_read()  # or raise the error of what was computed before
 
     @contextlib.contextmanager
     def _recorded(self):
