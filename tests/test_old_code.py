@@ -260,5 +260,5 @@ def test_old_names_are_for_the_packages_named(tmp_path, python):
     result = python("-W", "ignore", "-c", "import old, new; from mlp_mx import runtime\n"
                     "print(old.has(), new.has()); runtime.old_names('old')\n"
                     "print(old.has(), new.has())",
-                    PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
+                    PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     assert result.stdout == "False False\nTrue False\n", result.stderr

@@ -12,7 +12,7 @@ from .batches import num_outputs_of
 
 __all__ = ["DivergenceError", "First", "Watched", "compare_late_batch"]
 
-ENOUGH_BATCHES = 200  # for a loss to have fallen
+ENOUGH_BATCHES = 900  # for a loss to have fallen, as in an epoch of MNIST
 ADVICE = "training diverged; try a smaller learning rate, batch size or weight scale"
 FIRST_ADVICE = ("the loss was not finite before the first update; check the network, the loss, and "
                 "the data")
@@ -54,7 +54,7 @@ class First:
             return output, self._loss(output, nd.one_hot(label, self.num_outputs))
 
     def look_again(self, params, num_batches):
-        """Compute the loss of the batch again, once, after the epoch with the 200th batch."""
+        """Compute the loss of the batch again, once, after the epoch with the 900th batch."""
         self._num_batches += num_batches
         if self.loss_now is None and self._num_batches >= ENOUGH_BATCHES:
             self.loss_now = _mean(self._computed(params)[1], len(self._batch[1]))
