@@ -43,7 +43,7 @@ class Graph:
         return self._op(*arrays)
 
 
-def rewritten(tape, positions, shapes, transposed):
+def rewritten(tape, positions, shapes, transposed, is_trained):
     """A tape as a graph whose variables are named by position, some of them given transposed.
 
     There, ``dot(X, W)`` and ``dot(X, W) + b`` are ``FullyConnected``; whatever else uses such a W
@@ -59,6 +59,8 @@ def rewritten(tape, positions, shapes, transposed):
         Of the arrays, by position, as the function sees them.
     transposed : list of bool
         Whether the array at a position will be given as its transpose.
+    is_trained : list of bool
+        Whether it gets a gradient. Without that of a weight, oneDNN computes none of the bias.
 
     Raises
     ------
@@ -94,7 +96,7 @@ def rewritten(tape, positions, shapes, transposed):
         places.append(len(nodes))
         nodes.append(
             _product(node["op"], attrs, inputs, shapes)
-            or _biased_product(node["op"], inputs, alone, nodes, shapes)
+            or _biased_product(node["op"], inputs, alone, nodes, shapes, is_trained)
             or _node(node["op"], f"node{number}", inputs, attrs))
     heads = [[places[source], *rest] for source, *rest in tape["heads"]]
     return json.dumps({"nodes": nodes, "arg_nodes": [*variables], "heads": heads,
@@ -117,7 +119,7 @@ def _product(op, attrs, inputs, shapes):
     return _node("FullyConnected", f"dot{position}", [X, [position, 0, 0]], attrs)
 
 
-def _biased_product(op, inputs, alone, nodes, shapes):
+def _biased_product(op, inputs, alone, nodes, shapes, is_trained):
     """``FullyConnected`` with a bias, in the place of the sum of one without and of a variable."""
     if op != "broadcast_add":
         return None
@@ -125,6 +127,7 @@ def _biased_product(op, inputs, alone, nodes, shapes):
         node, position = nodes[inputs[product][0]], inputs[bias][0]
         if (node["op"] == "FullyConnected" and node["attrs"].get("no_bias") == "True"
                 and alone[product] and position < len(shapes)
+                and node["inputs"][1][0] < len(shapes) and is_trained[node["inputs"][1][0]]
                 and f"{shapes[position]}" == f"({node['attrs']['num_hidden']},)"):
             return _node("FullyConnected", f"{node['name']}+{position}",
                          [*node["inputs"], inputs[bias]], {**node["attrs"], "no_bias": "False"})

@@ -9,7 +9,6 @@ import threading
 
 import numpy as np
 
-from .. import InputError
 from .._support.functions import warn_of
 from ..runtime.lazy import autograd, mx, nd
 
@@ -209,9 +208,10 @@ class _Layout:
     ----------
     values : list of NDArray
         The parameters, those of two dimensions transposed.
-    transposed : list of bool
+    transposed, is_trained : list of bool
+        Which are given as their transposes, and which get gradients.
     token : int
-        The same for all layouts of parameters of these shapes.
+        The same for all layouts of parameters of these shapes and requests for gradients.
     numbers : dict
         The number of each array that was passed, by its id.
     context : mxnet.Context
@@ -224,12 +224,13 @@ class _Layout:
     def __init__(self, originals):
         self._originals = originals
         self._shapes = tuple(param.shape for param in originals)
-        self.token = _tokens.setdefault(self._shapes, len(_tokens))
         self.transposed = [len(shape) == 2 for shape in self._shapes]
         self.numbers = {id(param): number for number, param in enumerate(originals)}
         self.context = originals[0].context
         self.is_valid, self.is_used, self._is_split, self._is_checked = True, False, False, False
-        self._grad_reqs = _grad_reqs(originals)
+        self._grad_reqs = tuple(_grad_reqs(originals))
+        self.is_trained = [req != "null" for req in self._grad_reqs]
+        self.token = _tokens.setdefault((self._shapes, self._grad_reqs), len(_tokens))
         for param in originals:
             if param.grad is not None:
                 param._fresh_grad = False

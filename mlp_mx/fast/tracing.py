@@ -162,7 +162,7 @@ class _Graphs(threading.local):
         warn_of(function, f"{name_of(function)} {reason}")
 
     def _keep_pace(self, result):
-        """Wait for an earlier result: else Python would run ahead of the device, and memory grow."""
+        """Wait for an earlier result: else Python would run ahead of the device and memory grow."""
         if isinstance(result, nd.NDArray):
             if self._under_way is not None:
                 self._under_way.wait_to_read()
@@ -330,8 +330,10 @@ class _Call:
             same = [nd.identity(variable) for variable in variables]
         names = [autograd.get_symbol(array).list_inputs()[0] for array in same]
         positions = {name: position for position, name in reversed([*enumerate(names)])}
+        is_trained = [layout is not None and layout.is_trained[number]
+                      for layout, number in self._places]
         text = rewritten(tape, positions, [variable.shape for variable in variables],
-                         self._transposed())
+                         self._transposed(), is_trained)
         return Graph(text, self.key[0])
 
     def _transposed(self):
