@@ -6,7 +6,6 @@ A graph keeps what was read when it was traced. `Surroundings` tells when that h
 import dis
 import functools
 import inspect
-import os
 import sys
 import sysconfig
 import types
@@ -21,7 +20,6 @@ __all__ = ["Is", "Surroundings", "described"]
 # Whose functions are taken as they are.
 LIBRARIES = {"mxnet", "numpy", "builtins"}
 STANDARD_LIBRARY = sysconfig.get_path("stdlib")
-HERE = os.path.dirname(__file__) + os.sep
 MAX_ITEMS = 100  # of a list, a dict or a NumPy array whose values are compared
 MAX_READS = 1000  # of all that is compared
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis), slice, np.generic)
@@ -222,11 +220,13 @@ def _names(code):
 
 def _is_library(value):
     """Whether a function, a class, an instance or a module is of a library, or Python's own."""
-    home = value.__name__ if isinstance(value, types.ModuleType) else (
-        getattr(value, "__module__", None) or type(value).__module__)
-    file = getattr(getattr(value, "__code__", value), "co_filename", None) or getattr(
-        value, "__file__", None) or ""
+    if isinstance(value, types.FunctionType):  # a decorator copies __module__
+        home, file = value.__globals__.get("__name__"), value.__code__.co_filename
+    elif isinstance(value, types.ModuleType):
+        home, file = value.__name__, getattr(value, "__file__", None)
+    else:
+        home, file = getattr(value, "__module__", None) or type(value).__module__, None
+    file = file or ""
     return (isinstance(home, str) and (home.partition(".")[0] in LIBRARIES
                                        or home.startswith(__package__))
-            or file.startswith(STANDARD_LIBRARY) and "site-packages" not in file
-            or file.startswith(HERE))
+            or file.startswith(STANDARD_LIBRARY) and "site-packages" not in file)
