@@ -1,9 +1,11 @@
 """Graphs and packed parameters against the functions and the loops as they are written."""
 
 import collections
+import contextlib
 import copy
 import functools
 import gc
+import os
 import pathlib
 import threading
 import warnings
@@ -903,3 +905,95 @@ def test_gradients_that_cancel_do_not_keep_a_net_from_being_traced(no_warning):
         [nd.array(random.normal(0, 0.1, shape)) for shape in ((64, 32), 32, (32, 10), 10)])
     X, label = nd.array(random.uniform(size=(100, 64))), nd.array(random.randint(0, 10, 100))
     own_loop((params, X, label), net=net)
+
+
+# Random functions, arguments and requests for gradients
+
+NUM_RANDOM = int(os.environ.get("MLP_MX_RANDOM_CASES", 80))
+WIDTH = 4
+
+
+def random_step(random):
+    """An operation of an array of WIDTH columns, of the argument and of parameters.
+
+    Not ``FullyConnected`` with a bias: if its weight is frozen, MXNet computes no gradient of that.
+    """
+    W, V, b = *random.choice([0, 2], size=2), random.choice([1, 3])
+    number = random.uniform(0.5, 2)
+    return random.choice([
+        lambda h, X, p: nd.dot(h, p[W]), lambda h, X, p: nd.dot(h, p[W]) + p[b],
+        lambda h, X, p: p[b] + nd.dot(h, p[W]), lambda h, X, p: nd.dot(h, p[W] * p[V]),
+        lambda h, X, p: nd.dot(h, p[W].T), lambda h, X, p: nd.dot(h, p[W], transpose_b=True),
+        lambda h, X, p: nd.dot(h.flatten(), p[W]) + p[b], lambda h, X, p: nd.dot(X.flatten(), p[W]),
+        lambda h, X, p: nd.dot(X, p[W]) * h, lambda h, X, p: h + number * X,
+        lambda h, X, p: nd.relu(h), lambda h, X, p: nd.tanh(h), lambda h, X, p: h.flatten(),
+        lambda h, X, p: h * p[b], lambda h, X, p: h + p[b], lambda h, X, p: h * p[4],
+        lambda h, X, p: h.reshape((-1,)).reshape((-1, WIDTH)),
+        lambda h, X, p: h.reshape((-1, 2, WIDTH // 2)).flatten(),
+        lambda h, X, p: nd.concat(h[:, 1:], h[:, :1], dim=1), lambda h, X, p: h - h[:1],
+        lambda h, X, p: h - h.sum(axis=1, keepdims=True) / WIDTH,
+        lambda h, X, p: h * p[W][1] + p[V].sum(axis=0), lambda h, X, p: h.T.T,
+        lambda h, X, p: nd.FullyConnected(h, p[W], no_bias=True, num_hidden=WIDTH) + p[b],
+        lambda h, X, p: nd.dot(h, p[W]) + h[0],
+    ])
+
+
+def random_function(random):
+    steps = [random_step(random) for _ in range(random.randint(1, 6))]
+
+    def own(X, params):
+        h = X
+        for step in steps:
+            h = nd.tanh(step(h, X, params)) if len(steps) > 3 else step(h, X, params)
+        return h * params[4]
+
+    return own
+
+
+def random_arrays(random):
+    shapes = [(WIDTH, WIDTH), (WIDTH,), (WIDTH, WIDTH), (WIDTH,), (1,)]
+    params = [nd.array(random.normal(0, 0.5, shape)) for shape in shapes]
+    reqs = random.choice(["write"] * 4 + ["add", "null"], size=5)
+    reqs[4] = "write"  # some parameter must have a gradient
+    for param, req in zip(params, reqs):
+        param.attach_grad(grad_req=req)
+    return params, reqs
+
+
+def sgd_by_requests(params, reqs, lr):
+    """A plain step on those that have gradients; what adds up is not reset."""
+    for param, req in zip(params, reqs):
+        if req != "null":
+            param[:] = param - lr * param.grad
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_random_functions_train_as_they_are_written(part):
+    """Three steps with gradients and an evaluation, in batches of two sizes."""
+    for seed in range(part, NUM_RANDOM, 4):
+        state = np.random.RandomState(seed)
+        own = random_function(state)
+        params, reqs = random_arrays(np.random.RandomState(seed))
+        others, _ = random_arrays(np.random.RandomState(seed))
+        batches = [nd.array(state.normal(size=(state.choice([2, 3]), WIDTH))) for _ in range(3)]
+        is_packed, net = bool(state.randint(4)), fast.traced(own)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some functions are no graphs
+            with fast.packed(params) if is_packed else contextlib.nullcontext(params) as working:
+                found = [step(net, X, working, train.SGD) for X in batches]
+                found.append(net(batches[0], working))
+        expected = [step(own, X, others, functools.partial(sgd_by_requests, reqs=reqs))
+                    for X in batches]
+        expected.append(own(batches[0], others))
+        for one, right in zip([*found, *params], [*expected, *others]):
+            np.testing.assert_allclose(one.asnumpy(), right.asnumpy(), rtol=1e-3, atol=1e-4,
+                                       err_msg=f"seed {seed}, {[*reqs]}, packed: {is_packed}")
+
+
+def step(function, X, params, update):
+    with autograd.record():
+        result = function(X, params)
+        total = (result ** 2).sum()
+    total.backward()
+    update(params, lr=0.01)
+    return result
