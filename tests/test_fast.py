@@ -15,7 +15,7 @@ import pytest
 
 import chapter
 from mlp_mx import InputError, data, fast, model, train
-from mlp_mx.runtime import autograd, mx, nd
+from mlp_mx.runtime import autograd, gluon, mx, nd
 
 
 def with_gradients(params):
@@ -361,6 +361,33 @@ def test_a_graph_follows_properties_slots_and_objects_given_to_helpers(no_warnin
     traced = fast.traced(lambda X: scaled_by(layer, X))
     for layer.kept in (2, 5):
         assert_alike([traced(X)], [X * layer.kept])
+
+
+class Block(gluon.HybridBlock):
+    scale = 2
+
+    def hybrid_forward(self, F, X):
+        return X * self.scale
+
+
+def test_a_graph_follows_gluon_blocks_and_operators(no_warning):
+    one, inner, X = Block(), Block(), numbers(1, 2)
+    outer = gluon.nn.HybridSequential()
+    outer.add(inner)
+
+    class Shift:
+        by = 3
+
+        def __add__(self, X):
+            return X + self.by
+
+    shift = Shift()
+    functions = [one, outer, lambda X: shift + X]
+    all_traced = [*map(fast.traced, functions)]
+    for value in (2, 5, 7):
+        one.scale = inner.scale = shift.by = value
+        for traced, function in zip(all_traced, functions):
+            assert_alike([traced(X)], [function(X)])
 
 
 def test_a_graph_follows_numpy_arrays_and_other_dicts(no_warning):

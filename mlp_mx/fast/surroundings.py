@@ -136,7 +136,9 @@ class _Walk:
         elif _is_library(value):
             if isinstance(value, nd.NDArray) and value.grad is not None:
                 self.arrays.append(value)
-            self._visit(getattr(value, "__wrapped__", None))  # the function that is traced
+            if not isinstance(value, types.ModuleType):
+                self._visit(getattr(value, "__wrapped__", None))  # the function that is traced
+                self._visit(getattr(value, "_children", None))  # of a gluon block
         elif isinstance(value, types.FunctionType):
             self._visit_function(value)
         elif isinstance(value, functools.partial):
@@ -165,11 +167,14 @@ class _Walk:
             self._objects.append(vars(value).get)
         if isinstance(value, types.ModuleType):
             return
-        self._attributes["__call__"] = None
         classes = value.__mro__ if isinstance(value, type) else type(value).__mro__
+        libraries = [one for one in classes if one.__module__.partition(".")[0] in LIBRARIES]
         for one in classes:
-            if one.__module__.partition(".")[0] not in LIBRARIES:
+            if one not in libraries:
                 self._objects.append(vars(one).get)
+                self._attributes.update(dict.fromkeys(  # what Python or the library may call
+                    name for name in vars(one)
+                    if name.startswith("__") or any(hasattr(base, name) for base in libraries)))
         if any("__slots__" in vars(one) for one in classes) and not isinstance(value, type):
             self._objects.append(_slot(value))
 
@@ -210,7 +215,8 @@ def _names(code):
     found, codes = ({}, {}, {}), [code]
     for code in codes:
         for instruction in dis.get_instructions(code):
-            if instruction.opcode in dis.hasname:
+            if (instruction.opcode in dis.hasname
+                    and instruction.opname.startswith(("LOAD", "IMPORT"))):
                 kind = {"LOAD_GLOBAL": 0, "LOAD_NAME": 0, "IMPORT_NAME": 2}.get(
                     instruction.opname, 1)
                 found[kind][instruction.argval] = None
