@@ -39,7 +39,6 @@ class Graph:
         self.calls, self.next_check = 0, 10
 
     def __call__(self, arrays):
-        self.calls += 1
         return self._op(*arrays)
 
 

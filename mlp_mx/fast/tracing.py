@@ -127,15 +127,13 @@ class _Graphs(threading.local):
                                "as written")
                     return self._as_written(args, kwargs)
                 graph = self._graphs[call.key] = call.trace()
-            elif graph.calls >= graph.next_check or thread.checking:
-                graph.next_check *= 10
+            elif graph.calls + 1 >= graph.next_check or thread.checking:
                 call.compare(graph)
             return call.execute(graph)
         except Untraceable as reason:
             self._is_as_written = True
             self._graphs.clear()
-            self._warn(f"{reason}, so it runs as written, 2 to 3 times slower; the results are "
-                       "the same")
+            self._warn(f"{reason}, so it runs as written, 2 to 3 times slower")
             return self._as_written(args, kwargs)
 
     def _as_written(self, args, kwargs):
@@ -252,6 +250,7 @@ class _Call:
                 layout.is_used = layout.is_used or self.key[0]
             elif graph.positions[index] >= self._num_arguments:
                 given[index] = given[index].as_in_context(ctx)
+        graph.calls += 1
         return graph(given)
 
     def trace(self):
@@ -273,6 +272,8 @@ class _Call:
         """Raise `Untraceable` if the function no longer computes what its graph does."""
         self._wait()
         where = thread.checking or f"call {graph.calls + 1} with these shapes"
+        if graph.calls + 1 >= graph.next_check:
+            graph.next_check *= 10
         try:
             with self._recorded() as (result, variables, before):
                 self._verify(graph, result, variables, before)
