@@ -156,7 +156,7 @@ def fit(params, train_data, test_data, epochs=10, learning_rate=0.001, net=model
                 cumulative_loss = train_epoch(
                     working, batches.with_labels_in_range(seen, first.num_outputs), learning_rate,
                     net, loss, update, first.num_outputs)
-                hints.compare_late_batch(seen, epoch, working, net, loss, first.num_outputs)
+                first.compare_late(working, seen.late, epoch)
                 first.look_again(working, seen.num_batches)
             mean_loss = cumulative_loss / seen.num_examples
             watched.check(params, mean_loss, learning_rate, first)

@@ -10,7 +10,7 @@ from .._support.functions import name_of, parts_of, warn_of
 from ..runtime.lazy import autograd, nd
 from .batches import num_outputs_of
 
-__all__ = ["DivergenceError", "First", "Watched", "compare_late_batch"]
+__all__ = ["DivergenceError", "First", "Watched"]
 
 ENOUGH_BATCHES = 900  # for a loss to have fallen, as in an epoch of MNIST
 ADVICE = "training diverged; try a smaller learning rate, batch size or weight scale"
@@ -36,7 +36,7 @@ class First:
         X, label = batch
         self.num_outputs = num_outputs_of(net, params, batch)
         self._batch, self.net, self._loss = batch, net, loss
-        output, losses = self._computed(params)
+        output, losses = self._computed(params, *batch)
         _check_losses(losses, len(X), loss)
         self.loss, self.loss_now, self._num_batches = _mean(losses, len(X)), None, 0
         if not math.isfinite(self.loss):
@@ -47,17 +47,22 @@ class First:
         with autograd.pause(train_mode=True):
             _hint_of_loss(output.detach(), label, parts_of(loss), net)
 
-    def _computed(self, params):
-        X, label = self._batch
+    def _computed(self, params, X, label):
         with autograd.record():
             output = self.net(X.copy().reshape((len(X), -1)), params)
             return output, self._loss(output, nd.one_hot(label, self.num_outputs))
+
+    def compare_late(self, params, late, epoch):
+        """Compute a late batch by graphs and as written: a graph may no longer be what it was."""
+        number, *batch = late
+        with fast.checking(f"batch {number} of epoch {epoch}"):
+            self._computed(params, *batch)
 
     def look_again(self, params, num_batches):
         """Compute the loss of the batch again, once, after the epoch with the 900th batch."""
         self._num_batches += num_batches
         if self.loss_now is None and self._num_batches >= ENOUGH_BATCHES:
-            self.loss_now = _mean(self._computed(params)[1], len(self._batch[1]))
+            self.loss_now = _mean(self._computed(params, *self._batch)[1], len(self._batch[1]))
 
     def fell(self):
         """Whether the loss has fallen, as far as it was looked at; to be asked once."""
@@ -128,13 +133,6 @@ def _hint_of_loss(output, label, loss, net):
     elif not are_logs and min(total(0 * output + 100, y), total(0 * output - 100, y)) < -1:
         warn_of(loss, f"{name_of(loss)} can be negative, so it has no minimum; it is called as "
                 "loss(yhat_linear, y): check the order of its arguments")
-
-
-def compare_late_batch(seen, epoch, params, net, loss, num_outputs):
-    """Compute a late batch by graphs and as written: a graph may no longer be what it was."""
-    number, X, label = seen.late
-    with fast.checking(f"batch {number} of epoch {epoch}"), autograd.record():
-        loss(net(X.copy().reshape((len(X), -1)), params), nd.one_hot(label, num_outputs))
 
 
 class Watched:
