@@ -98,6 +98,7 @@ def test_stored_outputs_are_compared_up_to_rounding(monkeypatch, change, is_like
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the loss of the first batch did not fall")  # their subject
 @pytest.mark.parametrize("code, said", [*answers()])
 def test_answers_print_what_the_notebook_says(namespace, capsys, request, code, said):
     is_compared = re.search(rf"\[({COMPARED})", request.node.name)
