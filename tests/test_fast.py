@@ -499,10 +499,10 @@ def test_the_memory_of_a_dropped_function_is_freed():
         one(big)
     gc.collect()
     before = resident_megabytes()
-    for _ in range(10):
+    for _ in range(30):
         one(big)
         gc.collect()
-    assert resident_megabytes() - before < 60  # each has 20
+    assert resident_megabytes() - before < 300  # each has 20, and the system keeps what is freed
 
 
 def run_in_thread(function):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlp_mx import fast, model, train
-from mlp_mx.runtime import autograd, nd
+from mlp_mx.runtime import autograd, mx, nd
 
 
 def with_gradients(params):
@@ -148,3 +148,16 @@ def test_overlapping_parameters_train_as_they_are(three_batches):
         step(fast.traced(net), model.softmax_cross_entropy, packed, batch)
     step(net, model.softmax_cross_entropy, expected, batch)
     assert_alike(params, expected)
+
+
+def test_gradients_come_from_another_queue_after_an_evaluation_there():
+    params, X = [nd.ones((3, 2)), nd.ones(2)], nd.ones((4, 3), ctx=mx.cpu(1))
+    for param in params:
+        param.attach_grad()
+    net = fast.traced(lambda X, params: nd.dot(X, params[0]) + params[1])
+    with fast.packed(params) as packed:
+        net(X, packed)
+        with autograd.record():
+            output = net(X, packed)
+        output.backward()
+    assert params[1].grad.asnumpy().tolist() == [4, 4]

@@ -94,9 +94,10 @@ class ArrayLoader(gluon.data.DataLoader):
             np.random.RandomState([self._seed, self._epoch]).shuffle(order)
         # One copy to the device, then slices: a copy per batch would cost a fifth of an epoch.
         order = nd.array(order, self.data.context, dtype=np.int32)
+        label = nd.take(self.label, order)
         for start in range(0, self.num_examples, self.batch_size):
-            indices = order[start:start + self.batch_size]
-            yield nd.take(self.data, indices), nd.take(self.label, indices)
+            rows = slice(start, start + self.batch_size)
+            yield nd.take(self.data, order[rows]), label[rows]
 
     def in_order(self, batch_size):
         """Yield ``(data, label)`` without shuffling and without copying."""

@@ -228,23 +228,29 @@ class _Layout:
         self.numbers = {id(param): number for number, param in enumerate(originals)}
         self.context = originals[0].context
         self.is_valid, self.is_used, self._is_split, self._is_checked = True, False, False, False
-        self._grad_reqs = _grad_reqs(originals)
         for param in originals:
             if param.grad is not None:
                 param._fresh_grad = False
         with autograd.pause():
             self._whole = self._flat(originals)
+            self.values = self._parts(self._whole)
+        self._grad_reqs = ["null"] * len(originals)
+        self._has_gradients, self._elsewhere = False, {}
+
+    def _attach_gradients(self):
+        self._has_gradients = True
+        with autograd.pause():
+            self._grad_reqs = _grad_reqs(self._originals)
             self._whole.attach_grad()
             self._whole.grad[:] = self._flat([
-                nd.zeros_like(param) if param.grad is None else param.grad for param in originals])
-            self.values = self._parts(self._whole)
+                nd.zeros_like(param) if param.grad is None else param.grad
+                for param in self._originals])
             grads = self._parts(self._whole.grad)
         for number, req in enumerate(self._grad_reqs):
             if req == "null":  # With a weight of "null", oneDNN's gradient of the bias is wrong.
                 grads[number] = nd.zeros_like(grads[number])
         autograd.mark_variables(self.values, grads, [
             "write" if req == "null" else req for req in self._grad_reqs])
-        self._elsewhere = {}
 
     def _flat(self, arrays):
         parts = [array.T if mark else array for array, mark in zip(arrays, self.transposed)]
@@ -256,11 +262,15 @@ class _Layout:
         return [row[end - size:end].reshape(shape[::-1] if mark else shape)
                 for end, size, shape, mark in zip(ends, sizes, self._shapes, self.transposed)]
 
-    def on(self, ctx):
-        """The values on a device: copies, if it is another one, until the next update."""
-        if ctx == self.context:
+    def used(self, ctx, is_recorded):
+        """The values on a device, for a graph; if it is another one, copies until an update."""
+        if is_recorded:
+            self.is_used = True
+            if not self._has_gradients:
+                self._attach_gradients()
+        if ctx is None or ctx == self.context:
             return self.values
-        if ctx not in self._elsewhere:
+        if is_recorded or ctx not in self._elsewhere:  # gradients must pass through the copies
             self._elsewhere[ctx] = [value.as_in_context(ctx) for value in self.values]
         return self._elsewhere[ctx]
 
@@ -343,7 +353,7 @@ def _grad_reqs(params):
     """What each parameter's gradients do, "write", "add" or "null": MXNet tells by doing it."""
     active = [param for param in params if param.grad is not None]
     with autograd.pause():
-        kept = [param.grad.copy() for param in active]
+        kept = [(param.grad.copy(), param._fresh_grad) for param in active]
     for param in active:
         param.grad[:] = 1
     other = nd.zeros_like(params[0])  # there may be no other variable to differentiate by
@@ -353,10 +363,12 @@ def _grad_reqs(params):
     grads = [param.grad for param in active]
     autograd.backward(same, [2 * nd.ones_like(array) for array in same])
     found = {}
-    for param, grad, before in zip(active, grads, kept):
+    for param, grad, (before, is_fresh) in zip(active, grads, kept):
         req = {1: "null", 2: "write", 3: "add"}[float(grad.reshape(-1)[0].asscalar())]
         grad[:] = before
         if req == "null":  # which MXNet has forgotten
             param.attach_grad(grad_req=req)
+        else:
+            param._fresh_grad = is_fresh
         found[id(param)] = req
     return [found.get(id(param), "null") for param in params]

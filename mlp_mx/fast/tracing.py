@@ -244,10 +244,11 @@ class _Call:
         places = [self._places[position] for position in graph.positions]
         given = [self._arrays[position] for position in graph.positions]
         ctx = next((array.context for array, (layout, _) in zip(given, places) if not layout), None)
+        values = {layout: layout.used(ctx, self.key[0])
+                  for layout in {layout for layout, _ in places} if layout}
         for index, (layout, number) in enumerate(places):
             if layout:
-                given[index] = (layout.on(ctx) if ctx else layout.values)[number]
-                layout.is_used = layout.is_used or self.key[0]
+                given[index] = values[layout][number]
             elif graph.positions[index] >= self._num_arguments:
                 given[index] = given[index].as_in_context(ctx)
         graph.calls += 1
@@ -349,7 +350,8 @@ class _Call:
         It is given what the variables were before, and must leave it as the function left them.
         """
         is_recorded, transposed = self.key[0], self._transposed()
-        given = [_variable(array.T if mark else array) for array, mark in zip(before, transposed)]
+        copy = _variable if is_recorded else nd.NDArray.copy
+        given = [copy(array.T if mark else array) for array, mark in zip(before, transposed)]
         with autograd.record(train_mode=self.key[1]) if is_recorded else contextlib.nullcontext():
             results = [graph([given[position] for position in graph.positions]), result]
         _check_alike([results], TOLERANCE)
@@ -411,16 +413,25 @@ def _refused(self):
 
 def _check_alike(pairs, tolerance, of_the_largest=0):
     """Raise `Untraceable` if two arrays differ by more than their norm, or the largest, allows."""
-    pairs = [(found.asnumpy().astype(float), expected.asnumpy().astype(float))
-             for found, expected in pairs]
-    if any(found.shape != expected.shape for found, expected in pairs):
-        raise Untraceable(DIFFERENT)
-    # Where neither is a finite number, there is no difference.
-    with np.errstate(all="ignore"):
-        differences = [np.where(np.isfinite(found) | np.isfinite(expected), found - expected, 0)
-                       for found, expected in pairs]
-    norms = [np.linalg.norm(expected[np.isfinite(expected)]) for _, expected in pairs]
-    least = of_the_largest * max(norms, default=0)
-    for difference, norm in zip(differences, norms):
-        if not np.linalg.norm(difference) <= tolerance * norm + least:  # not ">": false for NaN
+    distances = [_distance(found, expected) for found, expected in pairs]
+    least = of_the_largest * max((norm for _, norm in distances), default=0)
+    for distance, norm in distances:
+        if not distance <= tolerance * norm + least:  # not ">": false for NaN
             raise Untraceable(DIFFERENT)
+
+
+def _distance(found, expected):
+    """The norm of the difference between two arrays, and the norm of the second."""
+    if found.shape != expected.shape:
+        return np.inf, 0
+    found, expected = found.asnumpy(), expected.asnumpy().astype(float)
+    norm = np.linalg.norm(expected)
+    if np.array_equal(found, expected):
+        return 0, norm
+    found = found.astype(float)
+    if not np.isfinite(norm):  # where neither is a finite number, there is no difference
+        alike = ~(np.isfinite(found) | np.isfinite(expected))
+        found[alike] = expected[alike] = 0
+        norm = np.linalg.norm(expected[np.isfinite(expected)])
+    with np.errstate(all="ignore"):
+        return np.linalg.norm(found - expected), norm

@@ -3,20 +3,22 @@
 So the package can be imported, and its commands print ``--help``, without MXNet.
 """
 
-import types
-
 from . import load
 
 __all__ = ["autograd", "gluon", "mx", "nd"]
 
 
-class _Lazy(types.ModuleType):
+class _Lazy:
     """A module with the attributes of MXNet's module of that name."""
 
+    def __init__(self, name):
+        self._name, self._module = name, None
+
     def __getattr__(self, name):
-        mx = load()
-        module = mx if self.__name__ == "mxnet" else getattr(mx, self.__name__)
-        return getattr(module, name)
+        if self._module is None:
+            mx = load()
+            self._module = mx if self._name == "mxnet" else getattr(mx, self._name)
+        return getattr(self._module, name)
 
 
 mx, nd, autograd, gluon = map(_Lazy, ("mxnet", "nd", "autograd", "gluon"))

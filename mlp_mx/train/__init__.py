@@ -30,8 +30,9 @@ def SGD(params, lr):
         Learning rate.
     """
     for param in params:
-        if param.grad is not None:  # its grad_req is "null"
-            fast.add_scaled(param, -lr, param.grad)  # param[:] = param - lr * param.grad, at once
+        grad = param.grad
+        if grad is not None:  # not of grad_req "null"
+            fast.add_scaled(param, -lr, grad)  # param[:] = param - lr * param.grad, at once
 
 
 def evaluate_accuracy(data_iterator, params, net=model.net):
