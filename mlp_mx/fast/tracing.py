@@ -426,7 +426,7 @@ def _distance(found, expected):
         return np.inf, 0
     found, expected = found.asnumpy(), expected.asnumpy().astype(float)
     norm = np.linalg.norm(expected)
-    if np.array_equal(found, expected):
+    if np.isfinite(norm) and np.array_equal(found, expected):
         return 0, norm
     found = found.astype(float)
     if not np.isfinite(norm):  # where neither is a finite number, there is no difference

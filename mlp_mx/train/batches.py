@@ -37,7 +37,9 @@ def for_evaluation(data_iterator, params, net):
         data_iterator = data_iterator.in_order(EVALUATION_BATCH)
     ctx = params.originals[0].context
     seen = Seen(_on_device(map(_checked, steps(data_iterator, show=False)), ctx), "evaluate")
-    num_outputs = num_outputs_of(net, params, seen.first)
+    X, label = seen.first
+    output = net(X.copy().reshape((len(X), -1)), params)  # a copy, since it may be changed
+    num_outputs = num_outputs_of(output, label, net)
     queues = [mx.cpu(0), mx.cpu(1)] if params.layout and ctx.device_type == "cpu" else [ctx]
     for (X, label), queue in zip(with_labels_in_range(seen, num_outputs), itertools.cycle(queues)):
         if getattr(net, "runs_as_written", bool)() or not params.layout:
@@ -127,13 +129,11 @@ def _check_labels(labels, num_outputs):
                          f"network's outputs, found {wrong[0]:g}")
 
 
-def num_outputs_of(net, params, batch):
-    """How many logits a network returns; an `InputError` if it returns something else."""
-    X, label = batch
-    output = net(X.copy().reshape((len(X), -1)), params)  # a copy, since it may be changed
+def num_outputs_of(output, label, net):
+    """How many logits a network has returned; an `InputError` if it returned something else."""
     shape = getattr(output, "shape", ())
-    if not isinstance(output, nd.NDArray) or len(shape) != 2 or shape[0] != len(X):
-        raise InputError(f"expected logits, an NDArray of shape ({len(X)}, num_outputs), from "
+    if not isinstance(output, nd.NDArray) or len(shape) != 2 or shape[0] != len(label):
+        raise InputError(f"expected logits, an NDArray of shape ({len(label)}, num_outputs), from "
                          f"{net.__name__}, found {shape or type(output).__name__}")
     _check_labels([label], shape[1])
     return shape[1]

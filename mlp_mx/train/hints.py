@@ -33,12 +33,11 @@ class First:
     """
 
     def __init__(self, batch, train_data, params, net, loss):
-        X, label = batch
-        self.num_outputs = num_outputs_of(net, params, batch)
         self._batch, self.net, self._loss = batch, net, loss
         output, losses = self._computed(params, *batch)
-        _check_losses(losses, len(X), loss)
-        self.loss, self.loss_now, self._num_batches = _mean(losses, len(X)), None, 0
+        _, label = batch
+        _check_losses(losses, len(label), loss)
+        self.loss, self.loss_now, self._num_batches = _mean(losses, len(label)), None, 0
         if not math.isfinite(self.loss):
             raise DivergenceError(f"the loss is not finite in epoch 0: {FIRST_ADVICE}")
         _hint_of_arguments(net)
@@ -49,7 +48,8 @@ class First:
 
     def _computed(self, params, X, label):
         with autograd.record():
-            output = self.net(X.copy().reshape((len(X), -1)), params)
+            output = self.net(X.copy().reshape((len(X), -1)), params)  # which may change its batch
+            self.num_outputs = num_outputs_of(output, label, self.net)
             return output, self._loss(output, nd.one_hot(label, self.num_outputs))
 
     def compare_late(self, params, late, epoch):
