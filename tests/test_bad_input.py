@@ -143,7 +143,7 @@ def test_bad_command_lines_get_one_line_and_exit_code_2(capsys, name, line):
     ("launch", "-n 1 --address host:80 -- true", "such as 192.168.0.1:"),
     ("launch", "-n 1 --address 127.0.0.1:0 -- true", "such as 192.168.0.1:"),
     ("launch", "-n 1 --address 0.0.0.0:9100 -- true", "such as 192.168.0.1:"),
-    ("launch", "-n 1 --address 192.0.2.1:9 -- true", "cannot listen at 192.0.2.1:9 of "),
+    ("launch", "-n 1 --address 192.0.2.1:9 -- true", "cannot listen at 192.0.2.1:9 on "),
     ("launch", "-- true", "--num-workers N is required"),
 ])
 def test_bad_input_is_said_in_one_line(capsys, name, line, complaint):
@@ -157,8 +157,8 @@ def test_bad_input_is_said_in_one_line(capsys, name, line, complaint):
     ("0", "4", "-n 3", "3 for workers, found 4"),
     ("0", "99999999", "", "1 to 1000 for workers, found 99999999"),
     ("0", "3", "", "--address IP:PORT is required"),
-    ("0", "3", "--address 192.0.2.1:9", "the scheduler cannot listen at 192.0.2.1:9 of "),
-    *((rank, size, "", f"expected a rank from 0 on .* found {rank!r} and {size!r}")
+    ("0", "3", "--address 192.0.2.1:9", "the scheduler cannot listen at 192.0.2.1:9 on "),
+    *((rank, size, "", f"expected a rank of at least 0 .* found {rank!r} and {size!r}")
       for rank, size in [("x", "3"), ("9", "3"), ("3", "3"), ("-1", "3"), ("", "3"), ("1.", "3"),
                          ("0", "x"), ("0", "-1"), ("0", ""), ("0", "0"), ("0", "9" * 5000)]),
 ])
@@ -249,7 +249,7 @@ ANOTHER = gzip.compress(b"another data set")
 
 
 @pytest.mark.parametrize("content, message", [
-    (ANOTHER, "train-images-idx3-ubyte.gz is intact but not MNIST's"),
+    (ANOTHER, "train-images-idx3-ubyte.gz is intact but is not MNIST's"),
     (ANOTHER[:-5], "could not be downloaded"),
     (b"", "train-images-idx3-ubyte.gz (wrong size) could not be downloaded"),
     (None, "train-images-idx3-ubyte.gz (missing) could not be downloaded"),

@@ -204,7 +204,7 @@ def test_load_reads_nested_networks_and_names_of_ones_own(tmp_path, make, is_scr
 def test_load_warns_if_only_the_files_order_tells_the_layers_order(tmp_path):
     path, net = tmp_path / "own.params", initialized(Named(a=6, b=6, c=6))
     net.save_parameters(str(path))
-    with pytest.warns(UserWarning, match="the file's order is taken: a.weight, b.weight, c.weight"):
+    with pytest.warns(UserWarning, match="layers is used: a.weight, b.weight, c.weight"):
         assert_computes_the_same(path, net)
 
 
@@ -335,7 +335,7 @@ def test_load_tells_damage_from_what_it_does_not_read(tmp_path):
     nd.save(str(path), {"W1": nd.ones((2, 2)), "b1": nd.ones(2)})
     content = path.read_bytes()
     for damaged_content, reason in [
-        (b"", "it begins with b'', not like"), (b"<html>" * 9, "it begins with b'<html><h', not"),
+        (b"", "it begins with b'', unlike"), (b"<html>" * 9, "it begins with b'<html><h', unlike"),
         (content[:-1], "it ends too early"), (content + b"1", "does not end where"),
         (content.replace(b"b1", b"W1"), "has a name twice"),
         (content.replace(struct.pack("<qq", 2, 2), struct.pack("<qq", -2, -2)), "a negative size"),

@@ -302,7 +302,7 @@ def test_fetch_accepts_what_another_users_process_has_saved(server, monkeypatch,
 
 @pytest.mark.parametrize("mirror, error, message", [
     ("/srv/mnist", InputError, "MLP_MX_MIRROR.*'/srv/mnist'"),
-    ("https://127.0.0.1:9/", mnist.DownloadError, "invalid path: .*absent; see REQUESTS_CA_BUNDLE"),
+    ("https://127.0.0.1:9/", mnist.DownloadError, "invalid path: .*absent; correct or unset"),
 ])
 def test_fetch_says_what_is_wrong_with_the_settings(monkeypatch, tmp_path, mirror, error, message):
     monkeypatch.setenv("MLP_MX_MIRROR", mirror)

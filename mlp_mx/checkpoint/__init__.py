@@ -173,7 +173,7 @@ def load(path, ctx=None):
         params, more_doubts = in_chapters_form(arrays)
     except NotLayersError as error:
         raise CheckpointError(printable(
-            f"{path} is not damaged, but it is no network of ReLU layers: {error}; found "
+            f"{path} is not damaged, but is not a network of ReLU layers: {error}; found "
             f"{found_in(arrays)}; to load it by hand: {_by_hand(path, arrays)}")) from error
     problem = _not_finite(params)
     if problem:
@@ -200,7 +200,7 @@ def _read(path, read):
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     except NotImplementedError as error:
         raise CheckpointError(
-            f"{path} is not damaged, but it is not read here: {error}") from error
+            f"{path} is not damaged, but is not supported: {error}") from error
     except Exception as error:  # decoding a damaged file can raise anything
         raise CheckpointError(printable(f"{path} is damaged: {error}; use another copy")) from error
 

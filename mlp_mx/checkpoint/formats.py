@@ -38,7 +38,7 @@ def _check_start(file, start, kind):
     found = file.read(len(start))
     file.seek(0)
     if found != start:
-        raise ValueError(f"it begins with {found!r}, not like {kind}")
+        raise ValueError(f"it begins with {found!r}, unlike {kind}")
 
 
 def _check_directory(members, file_size):
@@ -142,5 +142,5 @@ def _take_header(take):
         return (0,), np.float32  # an array that was never filled: nothing follows
     device, device_id, number = take("iii")
     if number not in DTYPES:
-        raise NotImplementedError(f"it has numbers of MXNet's type {number}")
+        raise NotImplementedError(f"it has numbers of MXNet's type code {number}")
     return shape, DTYPES[number]

@@ -55,7 +55,7 @@ def in_chapters_form(arrays):
     doubts = []
     if not is_numbered and not _has_one_order(sizes):
         order = ", ".join(str(weight) for weight, _ in pairs)
-        doubts.append(f"names do not number the layers; the file's order is taken: {order}")
+        doubts.append(f"no numbers in the names; the file's order of layers is used: {order}")
     params = []
     for (weight, bias), W, b in zip(pairs, weights, biases):
         params += [_as_float32(weight, W, doubts), _as_float32(bias, b.reshape(-1), doubts)]
@@ -70,8 +70,8 @@ def _oriented(weights, biases, is_transposed):
     sizes, turned_sizes = _sizes(weights, biases), _sizes(turned, biases)
     if sizes and turned_sizes and is_transposed is None:
         raise NotLayersError(
-            "all weights are square, so only names could tell inputs from outputs: W1, b1, … for "
-            "(inputs, outputs), 0.weight, 0.bias, … for (outputs, inputs)")
+            "all weights are square, so name them: W1, b1, … if they are (inputs, outputs), "
+            "0.weight, 0.bias, … if they are (outputs, inputs)")
     if turned_sizes and (is_transposed or not sizes):
         return turned, turned_sizes
     if not sizes:

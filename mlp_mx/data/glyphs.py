@@ -227,7 +227,7 @@ def load(data_dir=None, progress=False):
         splits = {split: generate(split, progress=progress) for split in SIZES}
     try:
         if _digest(splits.values()) != DIGEST:
-            raise WriteError("this Matplotlib or NumPy draws others than elsewhere")
+            raise WriteError("this Matplotlib or NumPy draws them differently")
         folder.mkdir(parents=True, exist_ok=True)
         _write(path, splits)
     except (OSError, WriteError) as error:
@@ -259,7 +259,7 @@ def _read(path):
             splits = (read[0], read[1]), (read[2], read[3])
             is_ours = _digest(splits) == DIGEST
     if not is_ours:
-        raise InputError(f"{path} is intact but holds something else than glyphs; move it, or "
+        raise InputError(f"{path} is intact but holds something other than glyphs; move it, or "
                          f"{mnist.CURE}")
     return splits
 

@@ -125,8 +125,8 @@ def _array(values, what):
     try:
         array = np.asarray(values)
     except ValueError as error:  # rows of different lengths
-        raise InputError(f"{what}: expected an array, found a {type(values).__name__} that is "
-                         f"none: {error}") from error
+        raise InputError(f"{what}: expected an array, found a {type(values).__name__} that cannot "
+                         f"be converted: {error}") from error
     if not array.ndim:
         raise InputError(f"{what}: expected an array, found {type(values).__name__}")
     if array.dtype.kind not in "biuf":
@@ -141,7 +141,7 @@ def _check_shapes(data, label):
     if not data[0] or 0 in data[1:]:
         raise InputError(f"expected at least one example, found data of shape {data}")
     if len(label) > 1:
-        cure = "exchange data and labels" if len(data) == 1 else (
+        cure = "swap data and labels" if len(data) == 1 else (
             "use label.reshape(-1)" if label[1:] == (1,) else
             "if they are one-hot, use label.argmax(axis=1)")
         raise InputError(f"expected labels of shape ({data[0]},), found {label}; {cure}")
@@ -156,7 +156,7 @@ def _num_classes(label):
     values = label.astype(np.float64)  # float16 has no 2**24
     wrong = label[~((values >= 0) & (values < 2**24) & (np.floor(values) == values))]
     if wrong.size:
-        raise InputError(f"expected whole numbers from 0 as labels, found {wrong[0]}")
+        raise InputError(f"labels: expected whole numbers from 0, found {wrong[0]}")
     return int(label.max()) + 1
 
 

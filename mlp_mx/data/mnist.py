@@ -129,7 +129,7 @@ def _check_replaceable(path, state):
         while file.read(1 << 20):
             pass
         if file.tell():  # intact, so it belongs to another data set
-            raise InputError(f"{path} is intact but not MNIST's ({state}); move it, or {CURE}")
+            raise InputError(f"{path} is intact but is not MNIST's ({state}); move it, or {CURE}")
 
 
 def _obtain(path, state, sources, progress):
@@ -141,7 +141,7 @@ def _obtain(path, state, sources, progress):
             file.write(content)
         return mirror
     except (OSError, WriteError) as error:
-        if _file_status(path) == "verified":  # another user's process was first
+        if _file_status(path) == "verified":  # another process, of another user, was first
             return sources[0]
         reason = getattr(error, "strerror", None) or error
         raise DownloadError(f"cannot save MNIST in {path.parent}: {reason}; {CURE}") from error
@@ -158,7 +158,7 @@ def _download(path, state, sources, progress):
         except download.Failed as error:
             reasons[mirror] = str(error)
         except OSError as error:
-            raise DownloadError(f"{path.name} cannot be downloaded: {error}; see "
+            raise DownloadError(f"{path.name} cannot be downloaded: {error}; correct or unset "
                                 "REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE") from error
         else:
             if hashlib.sha256(content).hexdigest() == digest:

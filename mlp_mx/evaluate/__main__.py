@@ -18,7 +18,7 @@ def _parser():
         prog="python -m mlp_mx.evaluate",
         description="Compare a saved model's accuracy on training and test data with what was "
         "recorded when it was saved, and with the published accuracy. Exit code 1: it differs from "
-        "the recorded accuracy by more than an image in 10 000.",
+        "the recorded accuracy by more than 1 image in 10 000.",
     )
     add = parser.add_argument
     add("model", type=cli.path, metavar="MODEL", help="saved model, .npz or .params")

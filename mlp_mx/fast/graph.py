@@ -78,8 +78,8 @@ def rewritten(tape, positions, shapes, transposed):
     for number, node in enumerate(tape["nodes"]):
         if node["op"] == "null":
             if node["name"] not in positions:
-                raise Untraceable("uses an array that is not among its arguments, such as a "
-                                  "constant, which is not trained")
+                raise Untraceable("uses an array that is not among its arguments and will not be "
+                                  "trained")
             position = positions[node["name"]]
             places.append(position + count * transposed[position])
             continue

@@ -195,8 +195,8 @@ class packed(collections.abc.Sequence):
         if self.layout:
             self.unpack()
             warn_of(self._update or packed, "packed parameters are used one by one, so the rest of "
-                    "the block runs as written, 2 to 3 times slower; use fast.traced functions and "
-                    "a fast.elementwise update of them, or do this after the block")
+                    "the block runs as written, 2 to 3 times slower; pass them only to fast.traced "
+                    "functions and fast.elementwise updates, or do this after the block")
         if self._layout and not autograd.is_recording():
             self._layout.merge_gradients()
 

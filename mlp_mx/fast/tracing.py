@@ -24,8 +24,8 @@ TOLERANCE = 1e-3
 GRADIENT_TOLERANCE, OF_THE_LARGEST = 3e-2, 1e-5
 MANY = 8  # graphs of one function, from which on each must have been executed as often
 AHEAD = 4  # calls, after which Python waits for the result of as many calls before
-DIFFERENT = ("gives other results as a graph, as functions do that draw random numbers or change "
-             "their arguments")
+DIFFERENT = ("gives different results as a graph, as functions that draw random numbers or change "
+             "their arguments do")
 _warned = weakref.WeakSet()
 _lock = threading.Lock()  # of `_num_tracing`, the threads for which `NDArray.asnumpy` is replaced
 _num_tracing = 0
@@ -123,7 +123,7 @@ class _Graphs(threading.local):
             if graph is None:
                 if len(self._graphs) >= MANY and self._num_calls < MANY * len(self._graphs):
                     self._warn(f"was called with {len(self._graphs) + 1} combinations of shapes "
-                               f"and values in {self._num_calls} calls, so new ones are computed "
+                               f"and values in {self._num_calls} calls, so new combinations run "
                                "as written")
                     return self._as_written(args, kwargs)
                 graph = self._graphs[call.key] = call.trace()
@@ -279,8 +279,8 @@ class _Call:
             with self._recorded() as (result, variables, before):
                 self._verify(graph, result, variables, before)
         except Untraceable:
-            raise Untraceable(f"gives other results than its graph in {where} (what has been "
-                              "computed since the last comparison may be wrong)") from None
+            raise Untraceable(f"gives different results from its graph in {where} (results since "
+                              "the last comparison may be wrong)") from None
 
     def _wait(self):
         for array in self._arrays:

@@ -164,7 +164,7 @@ def _bound(address):
     """A socket that keeps a port, 0 for any, from other programs."""
     sock = socket.socket()  # does not listen, so the scheduler can, which sets SO_REUSEADDR, too
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    with _refused("the scheduler cannot listen at {}:{} of {}".format(
+    with _refused("the scheduler cannot listen at {}:{} on {}".format(
             *address, socket.gethostname())):
         try:
             sock.bind(address)

@@ -20,8 +20,8 @@ def _parser():
     parser = cli.ArgumentParser(
         prog="python -m mlp_mx.launch",
         description="Run a command in several worker processes, with servers and a scheduler: all "
-        "on this machine or, on several, as the processes that mpirun or srun has started. They "
-        "have no authentication: use a private network.",
+        "on this machine or, on several, as the processes that mpirun or srun has started. They do "
+        "not authenticate each other: use a private network.",
     )
     add = parser.add_argument
     add("-n", "--num-workers", type=cli.integer(1, 1000), metavar="N",

@@ -71,7 +71,7 @@ def place(num_servers, num_workers=None):
     if not (all(re.fullmatch(r"\d{1,9}", number, re.ASCII) for number in (rank, size))
             and int(rank) < int(size)):
         names = " ".join(found[0])
-        raise InputError(f"{names}: expected a rank from 0 on and a larger number of processes, "
+        raise InputError(f"{names}: expected a rank of at least 0 and more processes than that, "
                          f"found {rank!r} and {size!r}; use mpirun or srun, or run: unset {names}")
     others = int(size) - 1 - num_servers
     if not 1 <= others <= 1000 or num_workers not in (None, others):
@@ -103,6 +103,6 @@ def step_address(rank):
         job, step = (int(os.environ[f"SLURM_{name}_ID"]) for name in ("JOB", "STEP"))
         return address(f"{ip}:{20000 + (100 * job + step) % 10000}")
     except (KeyError, OSError, ValueError):
-        given = f"; SLURM_STEP_NODELIST={nodes!r} gives none" if nodes else ""
-        raise InputError("--address IP:PORT is required: where rank 0's machine can be reached, "
-                         f"and a free port there{given}") from None
+        given = f"; SLURM_STEP_NODELIST={nodes!r} names none" if nodes else ""
+        raise InputError("--address IP:PORT is required: the IP address of rank 0's machine and a "
+                         f"free port on it{given}") from None

@@ -66,16 +66,16 @@ def _parser():
         prog="python -m mlp_mx.runtime", formatter_class=cli.RawHelp,
         usage="%(prog)s [-h | --version]\n"
         "       %(prog)s [option] ... [-c cmd | -m mod | file | -] [arg] ...",
-        description="Report what this machine has, what is wrong, and how to fix it. With the "
-        "arguments of\nPython, run a script, a module or a command: it and all processes that it "
-        "starts get\nMXNet, and old names such as np.float, where they expect them.")
+        description="Without arguments, report what this machine has, what is wrong, and how to "
+        "fix it. With\narguments as for python, run old code unedited: it, and all processes that "
+        "it starts, can\nimport MXNet and use old names such as np.float.")
 
 
 def run(arguments):
     """Become ``python *arguments``; does not return."""
     if sys.flags.ignore_environment:
-        raise InputError("expected Python without -E and -I, which keep MXNet from being found in "
-                         "the processes that it starts; leave them out")
+        raise InputError("omit Python's options -E and -I; with them, the processes that it starts "
+                         "do not find MXNet")
     options = subprocess._args_from_interpreter_flags()  # as multiprocessing passes them on
     os.execve(sys.executable, [sys.executable, *options, *arguments], inherited(os.environ))
 

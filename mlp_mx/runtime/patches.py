@@ -161,7 +161,7 @@ def downloads_from_mirrors(module):
                 problems.append(f"{url}: {type(error).__name__}")
         raise Error(mirrors.without_password(
             f"{file} cannot be downloaded: MXNet's host is gone, and " + (
-                f"no mirror delivers it ({'; '.join(problems)}); set MLP_MX_MIRROR to the URL of "
+                f"no mirror provides it ({'; '.join(problems)}); set MLP_MX_MIRROR to the URL of "
                 "another one" if public else
                 "no public copy is known; get it elsewhere and put it where MXNet looks "
                 f"({_place(args, options)}), or set MXNET_GLUON_REPO to the URL of a copy")))

@@ -61,7 +61,7 @@ def _parser():
     add_setting("learning_rate", "step size", metavar="X")
     add_setting("num_hidden", "units in each of the two hidden layers", metavar="N")
     add_setting("weight_scale", "standard deviation of the initial parameters", metavar="X")
-    add_setting("seed", "seed for the initial parameters and the order of the examples",
+    add_setting("seed", "seed for the initial parameters and for shuffling",
                 metavar="N")
     add("--save", "file for the model, .npz, saved after every epoch", type=cli.path,
         metavar="PATH")
@@ -101,7 +101,7 @@ def _check_same(path, saved, given):
     for name, value in given.items():
         if same[name] not in (None, value):
             raise InputError(f"--{name.replace('_', '-')} is {value}, but {path} was trained with "
-                             f"{getattr(saved, name)}; leave the option out or train a new model")
+                             f"{getattr(saved, name)}; omit the option or train a new model")
 
 
 def _resumed(path, given, ctx):
@@ -115,8 +115,8 @@ def _resumed(path, given, ctx):
                          f"{len(history)} epochs; ask for at least as many")
     if [param.shape for param in params] != model.shapes(
             params[0].shape[0], settings.num_hidden, params[-1].size):
-        raise InputError(f"--resume {path}: its parameters do not have the shapes of a network "
-                         f"with {settings.num_hidden} hidden units; use another model")
+        raise InputError(f"--resume {path}: expected the shapes of a network with "
+                         f"{settings.num_hidden} hidden units, found others; use another model")
     return settings, history, params
 
 

@@ -1,4 +1,4 @@
-"""The arguments of `fit`: what they have to be, and what to do about others."""
+"""Check the arguments of `fit`, and say how to correct them."""
 
 import inspect
 import numbers
@@ -18,37 +18,37 @@ def check_arguments(params, train_data, test_data, epochs, learning_rate, net, l
     for name, function, form in (("loss", loss, "loss(yhat_linear, y)"),
                                  ("update", update, "update(params, lr)")):
         if not callable(function):
-            raise InputError(f"expected a function {form} as {name}, found "
+            raise InputError(f"{name}: expected a function {form}, found "
                              f"{type(function).__name__}")
         if not _takes_two(function):
             raise InputError(f"expected {form} to take two arguments, found "
                              f"{name_of(function)}{inspect.signature(function)}")
     if isinstance(learning_rate, bool) or not isinstance(learning_rate, (numbers.Real, np.number)):
-        raise InputError("expected a number as learning_rate, such as 0.001, found "
+        raise InputError("learning_rate: expected a number, such as 0.001, found "
                          f"{type(learning_rate).__name__}")
     if not isinstance(epochs, numbers.Integral):
-        raise InputError(f"expected a whole number as epochs, such as 10, found {epochs!r}")
+        raise InputError(f"epochs: expected a whole number, such as 10, found {epochs!r}")
     for name, batches in ("train_data", train_data), ("test_data", test_data):
         _check_batches(name, batches)
     if autograd.is_recording():
-        raise InputError("train.fit records by itself; call it outside of autograd.record()")
+        raise InputError("call train.fit outside autograd.record(); it does its own recording")
 
 
 def _check_batches(name, batches):
     if isinstance(batches, tuple) and len(batches) == 2:
         if all(hasattr(one, "shape") for one in batches):
-            raise InputError(f"expected batches as {name}, found a pair of arrays; pass "
+            raise InputError(f"{name}: expected batches, found a pair of arrays; pass "
                              "data.ArrayLoader(X, label)")
         if not any(isinstance(one, (list, tuple)) for one in batches):
-            raise InputError(f"expected batches as {name}, found a pair; if these are two loaders, "
-                             "as data.load returns them, pass each as an argument of its own")
+            raise InputError(f"{name}: expected batches, found a pair; if these are the two "
+                             "loaders that data.load returns, pass them as separate arguments")
     if not hasattr(batches, "__iter__") and not hasattr(batches, "__getitem__"):
-        raise InputError(f"expected batches (data, label) as {name}, such as data.load returns, "
+        raise InputError(f"{name}: expected batches (data, label), such as data.load returns, "
                          f"found {type(batches).__name__}")
 
 
 def check_network(net, params):
-    """Raise an `InputError` unless these are a function and parameters: float32 NDArrays."""
+    """Raise an `InputError` unless `net` is a function and `params` are float32 NDArrays."""
     if callable(params):
         raise InputError(f"expected a list of parameters, found {name_of(params)}, a function; "
                          "pass your own network as net=…")
@@ -60,14 +60,15 @@ def check_network(net, params):
         raise InputError(f"expected a function net(X, params), found {type(net).__name__}")
     for number, param in enumerate(getattr(params, "originals", params)):
         if isinstance(param, mx.np.ndarray):
-            raise InputError("expected NDArrays as parameters, found mx.np arrays; pass "
-                             "[param.as_nd_ndarray() for param in params], and a net of them")
+            raise InputError("params: expected NDArrays, found mx.np arrays; pass "
+                             "[param.as_nd_ndarray() for param in params] and a net that uses nd")
         if not isinstance(param, nd.NDArray):
-            raise InputError(f"expected NDArrays as parameters, found {type(param).__name__} as "
-                             f"number {number}; make it one by nd.array(…) and attach_grad()")
+            raise InputError(f"params[{number}]: expected an NDArray, found "
+                             f"{type(param).__name__}; convert it with nd.array(…), then call "
+                             "attach_grad()")
         if param.dtype != np.float32:
-            raise InputError(f"expected float32 parameters, found {np.dtype(param.dtype)} as "
-                             f"number {number}; convert it by astype('float32') and attach_grad()")
+            raise InputError(f"params[{number}]: expected float32, found {np.dtype(param.dtype)}; "
+                             "convert it with astype('float32'), then call attach_grad()")
 
 
 def _takes_two(function):

@@ -67,7 +67,7 @@ class Seen:
         self.num_batches = self.num_examples = 0
         if self.first is None:
             raise InputError(f"expected at least one example to {purpose} on, found none; a "
-                             "generator ends after one pass, a list of batches does not")
+                             "generator can be used only once: pass a list of batches instead")
 
     def __iter__(self):
         for X, label in itertools.chain([self.first], self._batches):

@@ -1,4 +1,4 @@
-"""What `fit` returns: its epochs, which are trained as they are asked for."""
+"""What `fit` returns: an iterator that trains an epoch whenever its record is requested."""
 
 import functools
 import inspect
@@ -11,7 +11,7 @@ __all__ = ["Epoch", "lazily"]
 
 
 class Epoch(NamedTuple):
-    """What `fit` reports of an epoch."""
+    """What `fit` reports about an epoch."""
 
     epoch: int
     """Its number, from 0."""
@@ -26,7 +26,7 @@ class Epoch(NamedTuple):
 
 
 def lazily(function):
-    """Make a generator function say so if nobody iterates over what it returns."""
+    """Make a generator function warn if nothing iterates over what it returns."""
 
     @functools.wraps(function)
     def start(*args, **kwargs):
@@ -37,7 +37,7 @@ def lazily(function):
 
 
 class _Epochs:
-    """The epochs of `fit`, an iterator; an epoch is trained when its record is asked for."""
+    """The iterator that `fit` returns; an epoch is trained when its record is requested."""
 
     def __init__(self, generator):
         self._generator, self._num_done, self._is_started = generator, 0, False
@@ -49,7 +49,7 @@ class _Epochs:
         self._is_started = True
         try:
             record = next(self._generator)
-        except Error as error:  # whose message says all: not where in the package it came from
+        except Error as error:  # whose message says it all: omit where in the package it arose
             raise error.with_traceback(None) from None
         self._num_done += 1
         return record
@@ -60,11 +60,10 @@ class _Epochs:
         self._generator.close()
 
     def __repr__(self):
-        return (f"<the epochs of train.fit, {self._num_done} done: each is trained when a loop "
-                "asks for it, as in `for epoch in train.fit(…):`>")
+        return (f"<epochs of train.fit, {self._num_done} done; a loop trains the others: "
+                "`for epoch in train.fit(…):`>")
 
     def __del__(self):
         if not self._is_started:
-            warnings.warn("train.fit(…) trains when a loop asks for its epochs, and none did: "
-                          "nothing was trained; write `for epoch in train.fit(…):` or "
-                          "list(train.fit(…))", stacklevel=2)
+            warnings.warn("nothing was trained: train.fit(…) trains while you loop over it; write "
+                          "`for epoch in train.fit(…):` or list(train.fit(…))", stacklevel=2)

@@ -1,4 +1,4 @@
-"""What is known before and after an epoch: does it go wrong? One hint for each usual mistake."""
+"""Checks before and after an epoch: a hint for each common mistake."""
 
 import inspect
 import math
@@ -14,16 +14,16 @@ __all__ = ["DivergenceError", "First", "Watched"]
 
 ENOUGH_BATCHES = 900  # for a loss to have fallen, as in an epoch of MNIST
 ADVICE = "training diverged; try a smaller learning rate, batch size or weight scale"
-FIRST_ADVICE = ("the loss was not finite before the first update; check the network, the loss, and "
+FIRST_ADVICE = ("it was not finite before the first update; check the network, the loss, and "
                 "the data")
 
 
 class DivergenceError(Error, ArithmeticError):
-    """The loss, or a parameter, is not a finite number any more."""
+    """The loss, or a parameter, is no longer a finite number."""
 
 
 class First:
-    """What the first batch of all tells, with a hint for each mistake that it shows.
+    """What the very first batch shows: a hint for each mistake.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class First:
             return output, self._loss(output, nd.one_hot(label, self.num_outputs))
 
     def compare_late(self, params, late, epoch):
-        """Compute a late batch by graphs and as written: a graph may no longer be what it was."""
+        """Compute a late batch both by graphs and as written: a graph may have become outdated."""
         number, *batch = late
         with fast.checking(f"batch {number} of epoch {epoch}"):
             self._computed(params, *batch)
@@ -65,7 +65,7 @@ class First:
             self.loss_now = _mean(self._computed(params, *self._batch)[1], len(self._batch[1]))
 
     def fell(self):
-        """Whether the loss has fallen, as far as it was looked at; to be asked once."""
+        """Whether the loss has fallen, as far as is known; call this only once."""
         if self.loss_now is None:
             return True
         loss_now, self.loss_now = self.loss_now, math.nan
@@ -85,7 +85,7 @@ def _check_losses(losses, num_examples, loss):
 
 
 def _hint_of_arguments(net):
-    """Switches that are never switched on, as in ``net(X, drop_prob=0.0)``."""
+    """Switches that are never turned on, as in ``net(X, drop_prob=0.0)``."""
     try:
         parameters = inspect.signature(parts_of(net)).parameters.values()
     except (TypeError, ValueError):
@@ -93,14 +93,14 @@ def _hint_of_arguments(net):
     for parameter in parameters:
         if not parameter.default and ("drop" in parameter.name or "train" in parameter.name):
             warn_of(net, f"{parameter.name} of {name_of(net)} stays {parameter.default} in "
-                    "training, too; ask autograd.is_training() in the function instead")
+                    "training, too; check autograd.is_training() in the function instead")
 
 
 def _hint_of_gradients(params, net):
     fixed = [number for number, param in enumerate(params) if param.grad is None]
     if fixed:
-        warn_of(net, f"params[{fixed[0]}] has no gradient, so it stays as it is; to train it, call "
-                f"params[{fixed[0]}].attach_grad()")
+        warn_of(net, f"params[{fixed[0]}] has no gradient and will not be trained; to train it, "
+                f"call params[{fixed[0]}].attach_grad()")
 
 
 def _hint_of_classes(num_outputs, train_data, net):
@@ -121,7 +121,7 @@ def _hint_of_loss(output, label, loss, net):
     if losses.size == 1 < len(y):
         twice = total(nd.concat(output, output, dim=0), nd.concat(y, y, dim=0))
         if twice < 1.5 * total(output, y):
-            warn_of(loss, f"{name_of(loss)} returns one number per batch, their mean; return one "
+            warn_of(loss, f"{name_of(loss)} returns one number per batch, the mean; return one "
                     f"per image, or multiply the learning rate by {len(y)}")
     rows = output.asnumpy().astype(float)
     with np.errstate(over="ignore"):
