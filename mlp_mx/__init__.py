@@ -41,7 +41,7 @@ def __dir__():
 
 
 class Error(Exception):
-    """Something that the user can fix; the message is one line that says how.
+    """An error that the user can fix; the message is one line that says how.
 
     A command prints the message without a traceback and ends with `exit_code`.
     """

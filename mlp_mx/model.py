@@ -103,7 +103,7 @@ def cross_entropy(yhat, y):
 
 
 def softmax_cross_entropy(yhat_linear, y):
-    """Cross-entropy of the softmax of logits, by way of log-sum-exp.
+    """Cross-entropy of the softmax of logits, computed with log-sum-exp.
 
     Parameters
     ----------

@@ -269,7 +269,7 @@ def mistakes(images, labels, predictions, probabilities, count=20, classes=None)
 
 
 def _percent(share):
-    """A share of less than 1 is never shown as 100%."""
+    """Format a share as a percentage; less than 1 is never shown as 100%."""
     return "> 99.9%" if 0.9995 <= share < 1 else f"{100 * share:.1f}%"
 
 
@@ -338,7 +338,7 @@ def check_count(count):
 
 
 def _as_arrays(images, *others):
-    """All arguments as arrays; an `InputError` unless each has one item per image."""
+    """Return all arguments as arrays; raise an `InputError` unless each has one item per image."""
     arrays = [np.asarray(array) for array in (images, *others)]
     shapes = [array.shape for array in arrays]
     if len(shapes[0]) != 3 or len({len(array) for array in arrays}) > 1:

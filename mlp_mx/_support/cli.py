@@ -22,7 +22,7 @@ __all__ = [
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the defaults that say something."""
+    """Shows a default only where it is informative."""
 
     def _get_help_string(self, action):
         if action.default is None or action.default is False or action.default == []:
@@ -51,10 +51,10 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def nearest(word, names):
-    """A question whether the most similar of some names was meant, or "" if none is similar.
+    """Return "did you mean …? " with the most similar of some names, or "" if none is similar.
 
-    A name whose words begin with the letters of `word` is the most similar: --learning-rate to
-    --lr.
+    A name whose words begin with the letters of `word` counts as the most similar:
+    --learning-rate for --lr.
     """
     letters = word.strip("-")
     similar = [name for name in names
@@ -64,7 +64,7 @@ def nearest(word, names):
 
 
 def printable(text):
-    """The text in one line, with escapes for characters that would control a terminal."""
+    """Return the text in one line, with control characters escaped."""
     return "".join(character if character.isprintable() else
                    character.encode("unicode_escape", "surrogatepass").decode()
                    for character in " ".join(str(text).splitlines()))
@@ -128,7 +128,7 @@ def _show_warning(message, *args, **kwargs):
 
 
 def _silence(stream):
-    """Redirect a stream to nowhere: Python writes once more at exit, and would fail again."""
+    """Redirect a stream to nowhere: Python flushes it at exit, which would fail again."""
     with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or not a file at all
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
@@ -137,7 +137,7 @@ def _silence(stream):
 def command(main):
     """Turn what ``main(argv=None)`` raises into one line on standard error and an exit code.
 
-    The code is 0 for success, 2 for bad input, 1 for what fails later, and, as in shells, 128 plus
+    The code is 0 for success, 2 for bad input, 1 for later failures, and, as in shells, 128 plus
     the number of the signal that ended the command: 130 for Ctrl-C, 143 for SIGTERM, 129 for
     SIGHUP, and 141, without a line, if the program that reads the output has ended. A `main` that
     has reported a failure itself returns the code.
@@ -173,7 +173,7 @@ def _printed_warnings():
 
 
 def _report(error):
-    """The line to print and the exit code for an error; one that nobody expected is raised."""
+    """Return the line to print and the exit code for an error; raise unexpected errors again."""
     if isinstance(error, Error):
         return f"error: {error}", error.exit_code
     if isinstance(error, signals.Stopped):

@@ -1,4 +1,4 @@
-"""The names of the commands, and what to say of ``python -m`` with another name."""
+"""The names of the commands, and the error for ``python -m`` with any other module."""
 
 import sys
 
@@ -15,7 +15,7 @@ COMMANDS = {
 def check_module():
     """End ``python -m mlp_mx.model``, which would do nothing, with a line that says so.
 
-    To be called while Python looks for the module to run, which only `sys.orig_argv` names.
+    Call this while Python looks for the module to run; only `sys.orig_argv` names it then.
     """
     words = getattr(sys, "orig_argv", sys.argv)  # Python 3.9 has none
     name = words[-len(sys.argv)].rpartition("-m")[2]

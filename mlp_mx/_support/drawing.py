@@ -1,4 +1,4 @@
-"""Matplotlib, whose settings, in files and in the environment, may be wrong."""
+"""Import Matplotlib, and check its settings in files and in the environment."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ __all__ = ["check_drawing", "import_matplotlib"]
 
 
 def import_matplotlib():
-    """Import Matplotlib, or raise an `InputError` if its settings do not let it draw."""
+    """Import Matplotlib; raise an `InputError` if its settings prevent it from drawing."""
     try:
         import matplotlib
     except ValueError as error:

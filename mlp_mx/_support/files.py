@@ -56,9 +56,9 @@ def _give(path, user, group):
 
 
 def append_line(path, line):
-    """Add a line of bytes to a file; a `WriteError` if less than all of it could be written.
+    """Append a line of bytes to a file; raise a `WriteError` unless all of it was written.
 
-    A previous line that was cut is ended first.
+    If the last line is incomplete, it is ended first.
     """
     # Buffered: what a full disk does not take of the line is an error, not a smaller count.
     with _one_error(path, WriteError), open(path, "ab+") as file:
@@ -91,7 +91,7 @@ def _one_error(path, kind):
 
 
 def _status_and_mode(path):
-    """What `os.stat` says of the file at `path`, if there is one, and the permissions to give."""
+    """Return the `os.stat` of the file at `path`, if any, and the permissions to give it."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -120,8 +120,8 @@ def _check_regular(path, mode):
 def open_regular(path):
     """Open a file to read bytes from.
 
-    What cannot be read is an `OSError` with the file's name: a pipe or a device, which might never
-    end, a file larger than the memory, and a name that no file can have.
+    Raises an `OSError` with the file's name for pipes and devices, which might never end, for files
+    larger than memory, and for names that no file can have.
     """
     _check_name(path)
     try:
@@ -137,7 +137,7 @@ def _open_without_waiting(path, flags):
 
 
 def absolute(path):
-    """The absolute path; an `InputError` if it is relative to a folder that has been deleted."""
+    """Return the absolute path; raise an `InputError` if the current folder has been deleted."""
     try:
         return os.path.abspath(path)
     except FileNotFoundError as error:
@@ -146,7 +146,7 @@ def absolute(path):
 
 
 def check_suffix(path, *allowed):
-    """The file name's suffix in lower case; raise an `InputError` if it is not allowed."""
+    """Return the file name's suffix in lower case; raise an `InputError` if it is not allowed."""
     suffix = os.path.splitext(os.fspath(path))[1].lower()
     if suffix not in allowed:
         *others, last = allowed

@@ -1,4 +1,4 @@
-"""Functions that users pass: what to call them, and how to say where they fail."""
+"""Name the functions that users pass, and locate their errors."""
 
 import functools
 import inspect
@@ -17,7 +17,7 @@ DOT = re.compile(r"dot shape error: \[([\d,]+)\] X \[([\d,]+)\]")
 
 
 def computed(function, *args, **kwargs):
-    """Call a function of arrays; an `InputError` that names its line if they do not fit it."""
+    """Call a function of arrays; if they do not fit, raise an `InputError` that names its line."""
     try:
         return function(*args, **kwargs)
     except InputError:  # which says all
@@ -37,7 +37,7 @@ def _shapes(values):
 
 
 def parts_of(function):
-    """The function that a user has written, inside of methods, partial functions and wrappers."""
+    """Return the user's own function inside methods, partial functions and wrappers."""
     while True:
         inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None) \
             or getattr(function, "func", None)
@@ -47,7 +47,7 @@ def parts_of(function):
 
 
 def name_of(function):
-    """What to call a function in a message."""
+    """Return the name of a function for messages."""
     function = parts_of(function)
     return getattr(function, "__name__", None) or type(function).__name__
 
@@ -61,7 +61,7 @@ def code_of(function):
 
 
 def warn_of(function, message):
-    """Warn at the line of the user's function, even if the same was said of another function."""
+    """Warn at the line of the user's function, even if another one has caused the same warning."""
     code = code_of(function) or warn_of.__code__
     warnings.warn_explicit(
         message, UserWarning, code.co_filename, code.co_firstlineno, __name__, registry={})
@@ -77,7 +77,7 @@ def _line_of(error, function):
 
 
 def reason_of(error):
-    """The line of an error's message that tells most: of MXNet's, after a traceback, the last."""
+    """Return an error's most informative line: MXNet's last one, since a traceback precedes it."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     is_mxnets = type(error).__name__ == "MXNetError"
     dot = is_mxnets and DOT.search(str(error))
@@ -89,10 +89,9 @@ def reason_of(error):
 
 
 def net_of_params(net):
-    """A network as a function of X and params.
+    """Return a network as a function of X and params.
 
-    The chapter's own ``net(X)``, which finds its parameters among the globals, becomes one, and so
-    does a gluon block.
+    This wraps gluon blocks and the chapter's own ``net(X)``, whose parameters are globals.
     """
     if not hasattr(net, "collect_params") and _num_required(net) != 1:
         return net
@@ -107,7 +106,7 @@ def net_of_params(net):
 
 
 def _num_required(function):
-    """How many arguments a function takes by position, without those that have defaults."""
+    """Return the number of positional arguments that have no default, or None if unknown."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # one that is not written in Python

@@ -49,5 +49,5 @@ def own_first(public, folder=""):
 
 
 def without_password(text):
-    """A text for people to read, in which URLs have no password."""
+    """Remove the passwords from the URLs in a text."""
     return re.sub(r"(?<=//)[^/\s@]*(:[^/\s]*)?@", "***@", text)

@@ -28,7 +28,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def check():
-    """Let a signal that has been received end the work here, if it is deferred."""
+    """End the work here if a deferred signal has been received."""
     if _state.received and threading.current_thread() is threading.main_thread():
         signum = _state.received
         if _state.outer:  # not in a command: do what would have been done at once
@@ -42,9 +42,9 @@ def check():
 def deferred():
     """Defer signals to the next `check`, which `progress.steps` calls, or to the end of the block.
 
-    In a command, its signals are deferred (see `handled`) to the command's end; elsewhere Ctrl-C
-    is, in the main thread. A second Ctrl-C interrupts at once. Other signals are deferred however
-    often they come, because programs such as timeout send them twice.
+    In a command, its signals (see `handled`) are deferred to the command's end; elsewhere, only
+    Ctrl-C is deferred, in the main thread. A second Ctrl-C interrupts at once. Other signals are
+    deferred even if they are repeated, because programs such as timeout send them twice.
     """
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if is_main else None
@@ -99,6 +99,6 @@ def _handle(signum, frame):
 
 
 def _hide_interrupts(hook, unraisable):
-    """Print no traceback where a destructor drops KeyboardInterrupt: the next `check` raises it."""
+    """Print no traceback if a destructor drops KeyboardInterrupt: the next `check` raises it."""
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         hook(unraisable)

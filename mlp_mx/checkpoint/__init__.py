@@ -1,7 +1,7 @@
 """Parameters in files: `save` writes NumPy's ``.npz``, `load` reads it and MXNet's ``.params``.
 
 Files are written whole or not at all. `load` unpickles nothing, and checks the sizes that a file
-claims before it believes them; the arrays of an honest file are in memory twice for a moment.
+claims. While a file is loaded, its arrays are in memory twice.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ class CheckpointError(InputError):
 
 
 def save(path, params, **metadata):
-    """Write parameters to a file, whole or not at all; it does not record the network's function.
+    """Write parameters to a file, whole or not at all. The network's function is not saved.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def save(path, params, **metadata):
     params : list of NDArray or ndarray, float32
         ``[W1, b1, W2, b2, …]`` of any number of layers, on any device.
     **metadata
-        Returned by `load` along with the parameters: anything that JSON can hold, and NumPy's
+        Returned by `load` along with the parameters: anything that JSON can hold, as well as NumPy
         numbers and arrays. The versions of the package and of MXNet are added.
 
     Raises
@@ -157,8 +157,8 @@ def load(path, ctx=None):
     Raises
     ------
     CheckpointError
-        If the file is missing or damaged, or if its arrays are not layers that fit together. Then
-        the message says what was found, and how to load it by hand.
+        If the file is missing or damaged, or if its arrays are not layers that fit together. In
+        the last case, the message says what was found, and how to load it by hand.
 
     Warns
     -----
@@ -206,7 +206,7 @@ def _read(path, read):
 
 
 def _parsed(metadata, arrays):
-    """The metadata as a dict, which in the package's own files says what arrays there are."""
+    """Parse the metadata, a dict; in the package's own files, it also says what arrays there are."""
     metadata = json.loads(metadata)
     if not isinstance(metadata, dict):
         raise ValueError("its metadata is not a JSON object")

@@ -1,8 +1,8 @@
 """Read arrays from NumPy's ``.npz`` and from every dense layout of MXNet's ``.params``.
 
-Sizes that a file claims are checked before they are believed, and nothing is unpickled. A reader
-returns the arrays by name, in the file's order, the metadata as JSON, and a list of warnings. It
-raises `NotImplementedError` for what is not damaged but not read here, anything else for damage.
+The sizes that a file claims are checked, and nothing is unpickled. A reader returns the arrays by
+name, in the file's order, the metadata as JSON, and a list of warnings. It raises
+`NotImplementedError` for files that are intact but not supported, anything else for damage.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ def _check_start(file, start, kind):
 
 
 def _check_directory(members, file_size):
-    """Refuse bombs by what an archive's directory says, before any member is read."""
+    """Reject decompression bombs by the archive's directory, before any member is read."""
     if len(members) > MAX_ARRAYS + 1:
         raise ValueError(f"expected at most {MAX_ARRAYS} arrays, found {len(members)}")
     if len({member.filename for member in members}) < len(members):
@@ -75,7 +75,7 @@ def _read_member(archive, member):
 
 
 def read_params(file):
-    """Read a ``.params`` file, as ``nd.save`` and gluon write it; a list has numbers for names."""
+    """Read a ``.params`` file of ``nd.save`` or gluon; the arrays of a list are named by number."""
     _check_start(file, struct.pack("<Q", 0x112), "a .params file of MXNet")
     content = file.read()
     mark = len(content) - len(DIGEST_MARK) - hashlib.sha256().digest_size
@@ -90,7 +90,7 @@ def read_params(file):
 
 
 def _parse(content):
-    """The arrays of a ``.params`` file, by name; damaged files make MXNet's own reader crash.
+    """Return the arrays of a ``.params`` file, by name. (Damage makes MXNet's own reader crash.)
 
     The format is that of ``NDArray::Save`` and ``NDArray::LegacyLoad``, in
     ``src/ndarray/ndarray.cc`` of apache/mxnet.
@@ -127,7 +127,7 @@ def _parse(content):
 
 
 def _take_header(take):
-    """The shape and the dtype of the next array, which three layouts put differently."""
+    """Return the shape and the dtype of the next array, stored in one of three layouts."""
     magic, = take("I")
     if magic in (V2, V3) and take("i") != (0,):
         raise NotImplementedError("it has sparse arrays")

@@ -24,7 +24,7 @@ class NotLayersError(ValueError):
 
 
 def names(count):
-    """The names of so many parameters: W1, b1, W2, b2, …"""
+    """Return the names of that many parameters: W1, b1, W2, b2, …"""
     return [f"{'Wb'[number % 2]}{number // 2 + 1}" for number in range(count)]
 
 
@@ -108,9 +108,9 @@ def _pairs(keys):
 
 
 def _in_order(keys):
-    """Keys that differ only in their numbers by these, among themselves; the others stay.
+    """Sort keys that differ only in their numbers by these; leave the others where they are.
 
-    Also returns whether that determines the order of all.
+    Also return whether that determines the order of all keys.
     """
     groups = {}
     for place, key in enumerate(keys):
@@ -137,7 +137,7 @@ def _sizes(weights, biases):
 
 
 def _has_one_order(sizes):
-    """Whether layers of these sizes surely fit together in one order only."""
+    """Whether layers of these sizes certainly fit together in only one order."""
     return all(sizes.count(size) == 1 or sizes.count(size) == 2
                and sizes[sizes.index(size) + 1] == size for size in sizes)
 

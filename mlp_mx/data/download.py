@@ -1,4 +1,4 @@
-"""Download a file whose size is known, within a time that no server can stretch."""
+"""Download a file of known size within a fixed time, however slow the server is."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ CHUNK = 1 << 14
 
 
 class Failed(Exception):
-    """Nothing usable has come from a server; the message says why in a few words."""
+    """A server has sent nothing usable; the message says why in a few words."""
 
 
 def get(url, size, progress=False):
@@ -82,7 +82,7 @@ def _wait(thread, received, shown):
 
 
 def _chunks(url):
-    """Yield the bytes of a response as they are on the server, whatever it says they encode."""
+    """Yield the bytes of a response as they are on the server, without decoding them."""
     import requests
 
     with requests.get(
@@ -94,7 +94,7 @@ def _chunks(url):
 
 
 def _skip_redirect(response, **options):
-    """Close a response that names another URL: requests would read its body, however long."""
+    """Close a redirect: requests would read its body, however long."""
     if response.is_redirect:
         response.close()
 

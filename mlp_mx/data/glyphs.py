@@ -211,9 +211,9 @@ def generate(split="train", num_examples=None, progress=False):
 def load(data_dir=None, progress=False):
     """Load both splits, as `generate` returns them, from `mlp_mx.data.mnist.folder`.
 
-    The first time, they are drawn and saved there; a damaged file is replaced. A folder that cannot
-    be written to causes a warning; something that is not a folder, or an intact file of something
-    else, an `InputError`.
+    The first time, they are drawn and saved there; a damaged file is replaced. If the folder cannot
+    be written to, this warns. If it is not a folder, or if its file is intact but holds something
+    else, this raises an `InputError`.
     """
     folder = mnist.folder(data_dir)
     if os.path.exists(folder) and not os.path.isdir(folder):
@@ -246,7 +246,7 @@ def _write(path, splits):
 
 
 def _read(path):
-    """The splits in a file; an `InputError` if it is intact, but not the glyphs."""
+    """Return the splits in a file; raise an `InputError` if it is intact, but not the glyphs."""
     # .npz files are ZIP archives, so reading an array checks its CRC.
     with open_regular(path) as file, np.load(file) as arrays:
         names = [f"{split}_{kind}" for split in SIZES for kind in ("images", "labels")]

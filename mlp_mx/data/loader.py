@@ -47,7 +47,7 @@ class ArrayLoader(gluon.data.DataLoader):
         As above.
     num_examples : int
     num_outputs : int
-        The number of classes: of the names, if given, or else the highest label + 1.
+        The number of classes: that of the names, if given, or else the highest label + 1.
     classes : list of str, or None
 
     Raises
@@ -118,7 +118,7 @@ def _is_whole(number):
 
 
 def _array(values, what):
-    """An NDArray as it is, or a NumPy array; an `InputError` unless it holds numbers."""
+    """Return an NDArray or a NumPy array; raise an `InputError` unless it holds numbers."""
     if isinstance(values, nd.NDArray):
         values = values.as_nd_ndarray()  # the same memory; only mx.np's are others
         return values if values.stype == "default" else values.tostype("default")
@@ -151,7 +151,7 @@ def _check_shapes(data, label):
 
 
 def _num_classes(label):
-    """The highest label + 1; an `InputError` unless all are whole numbers from 0."""
+    """Return the highest label + 1; raise an `InputError` unless all are whole numbers from 0."""
     # Beyond float32's whole numbers, a label would become another one.
     values = label.astype(np.float64)  # float16 has no 2**24
     wrong = label[~((values >= 0) & (values < 2**24) & (np.floor(values) == values))]
@@ -161,7 +161,7 @@ def _num_classes(label):
 
 
 def _as_float32(data, label, ctx):
-    """Data as an NDArray of float32 on a device; an `InputError` if a number is not finite."""
+    """Return data as a float32 NDArray on a device; raise an `InputError` unless all is finite."""
     is_ready = isinstance(data, nd.NDArray) and data.dtype == np.float32
     result = data.as_in_context(ctx) if is_ready else nd.empty(data.shape, ctx)
     num_rows = max(1, CHUNK * len(label) // data.size)

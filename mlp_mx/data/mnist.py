@@ -60,7 +60,7 @@ def folder(data_dir=None):
 
 
 def status(path):
-    """A dict that says for each of `FILES`: "verified", "missing", or what is wrong with it."""
+    """Return the state of each of `FILES`: "verified", "missing", or what is wrong with it."""
     return {name: _file_status(path / name) for name in FILES}
 
 
@@ -99,8 +99,8 @@ def fetch(data_dir=None, progress=False):
     Raises
     ------
     DownloadError
-        If no mirror delivers a file, or the folder cannot be written to. A mirror that sends less
-        than 10 kB/s is given up after 6 seconds; if all do, this takes at most 25 seconds.
+        If no mirror provides a file, or the folder cannot be written to. A mirror that sends less
+        than 10 kB/s is abandoned after 6 seconds; if all do, this takes at most 25 seconds.
     InputError
         If the folder cannot be read, if it holds an intact file of another data set under one of
         the names, or if ``$MLP_MX_MIRROR`` is not a URL.
@@ -117,7 +117,7 @@ def fetch(data_dir=None, progress=False):
 
 
 def _check_replaceable(path, state):
-    """Raise an `InputError` unless the file is missing, or a damaged file of MNIST's."""
+    """Raise an `InputError` unless the file is missing, or a damaged MNIST file."""
     if state.startswith("unreadable"):
         raise InputError(f"{path} is {state}; make it readable, or {CURE}")
     if state == "missing":
@@ -133,7 +133,7 @@ def _check_replaceable(path, state):
 
 
 def _obtain(path, state, sources, progress):
-    """Write a file that a mirror delivers; return that mirror."""
+    """Download a file and write it; return the mirror that provided it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:  # opened first: no download if it cannot be written
@@ -148,7 +148,7 @@ def _obtain(path, state, sources, progress):
 
 
 def _download(path, state, sources, progress):
-    """Try the mirrors in turn; return the one that delivers the file, and its content."""
+    """Try the mirrors in turn; return the one that provides the file, and its content."""
     start, reasons, (size, digest) = time.monotonic(), {}, FILES[path.name]
     for number, mirror in enumerate(sources * ATTEMPTS):
         if number >= len(sources) and time.monotonic() > start + SECONDS_TO_REPEAT:

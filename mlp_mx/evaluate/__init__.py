@@ -1,1 +1,1 @@
-"""Whether a saved model is as accurate as its file says: a command."""
+"""A command that checks whether a saved model is as accurate as its file says."""

@@ -69,7 +69,7 @@ def to_onnx(params, metadata=None, softmax=False):
 
 
 def _layers(count):
-    """The operations from ``images`` to ``logits``: so many layers, with ReLU between them."""
+    """Return the operations from ``images`` to ``logits``: `count` layers with ReLU in between."""
     lines = ["h0 = Flatten(images)"]
     for number in range(1, count):
         lines += [f"z{number} = Gemm(h{number - 1}, W{number}, b{number})",

@@ -11,15 +11,15 @@ as written, with one warning that says why: if it reads values (``asnumpy``, ``a
 an array), changes its arguments, draws random numbers, or uses arrays without gradients that are
 not among its arguments. ``MLP_MX_TRACE=0`` in the environment switches all of this off.
 
-A graph belongs to what its function reads: numbers, strings, small lists, dicts and NumPy arrays,
+A graph depends on what its function reads: numbers, strings, small lists, dicts and NumPy arrays,
 and functions, in globals, closure variables, defaults and attributes, there and in the functions of
 yours that it calls. If any of these changes, the function is traced again.
 
-Limits: side effects of a function happen only while it is traced or compared. So what it draws at
-random with NumPy, or keeps, such as moving averages, stays what it was, and what it reads in other
-ways, such as ``getattr`` of a name in a variable, or from a file, is not followed. The 10th, 100th,
-1000th, … call of a kind is computed as written, too; a difference ends the graph, with a warning.
-Graphs have no second derivatives.
+Limits: side effects happen only while a function is traced or compared. So NumPy's random numbers
+are not drawn anew, and moving averages and the like are not updated. Changes in what it reads in
+other ways, such as from a file or by ``getattr`` with a variable name, go unnoticed. The 10th,
+100th, 1000th, … call of a kind is computed as written, too; a difference ends the graph, with a
+warning. Graphs have no second derivatives.
 """
 
 from .packed import add_scaled, elementwise, is_elementwise, packed

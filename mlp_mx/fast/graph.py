@@ -1,4 +1,4 @@
-"""From autograd's tape to a graph: which operations it has, and one call that executes them."""
+"""Turn autograd's tape into a graph, and execute its operations in one call."""
 
 import json
 
@@ -8,7 +8,7 @@ __all__ = ["Graph", "Untraceable", "rewritten"]
 
 
 class Untraceable(Exception):
-    """A function that the tape does not record as it is; the message says why."""
+    """A function that cannot be traced; the message says why."""
 
 
 class Graph:
@@ -105,7 +105,7 @@ def _node(op, name, inputs, attrs=()):
 
 
 def _product(op, attrs, inputs, shapes):
-    """``FullyConnected`` in the place of ``dot(X, W)``, if W is a variable given transposed."""
+    """Replace ``dot(X, W)`` by ``FullyConnected``, if W is a variable given transposed."""
     if op != "dot" or attrs:
         return None
     X, (W, *_) = inputs

@@ -50,10 +50,10 @@ def place_of(array):
 
 
 def elementwise(update):
-    """Mark an update as elementwise and stateless: a decorator.
+    """A decorator that marks an update as elementwise and stateless.
 
-    `packed` parameters are given to it as one array, and their gradients, too. So do not mark an
-    update that computes something of a whole array, such as its norm.
+    The update gets `packed` parameters as one array, and their gradients as another. So do not mark
+    one that computes something from a whole array, such as its norm.
 
     Parameters
     ----------
@@ -102,8 +102,8 @@ class packed(collections.abc.Sequence):
     Inside the block, the arrays that were passed are out of date; at its end they have the trained
     values, and the gradients of the last step, even after an error.
 
-    Whatever else is done to the parameters, such as reading ``params[0]``, ends the layout: from
-    there on they are the arrays that were passed, with one warning, since that is slower.
+    Any other use of the parameters, such as reading ``params[0]``, ends the layout: from there on,
+    they are the arrays that were passed. That is slower, so there is one warning.
     Parameters that cannot be laid out (of several types or devices, or one array twice) are those
     arrays from the beginning.
 
@@ -111,8 +111,8 @@ class packed(collections.abc.Sequence):
     ----------
     params : sequence of NDArray
     update : callable, optional
-        What will change them. By default one that is `elementwise`. Any other works on the arrays
-        that were passed.
+        The update that will change them; by default, one that is `elementwise`. Any other works on
+        the arrays that were passed.
 
     Examples
     --------

@@ -33,7 +33,7 @@ _asnumpy = []  # MXNet's own
 
 
 def traced(function):
-    """Execute a function of NDArrays as a graph: a decorator, to MXNet 1.x what ``jax.jit`` is.
+    """A decorator that executes a function of NDArrays as a graph, as ``jax.jit`` does in JAX.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def traced(function):
     Warns
     -----
     UserWarning
-        Once, if the function cannot be a graph, and so runs as written.
+        Once, if the function cannot be traced, and so runs as written.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def traced(function):
 
 @contextlib.contextmanager
 def checking(where):
-    """Compute what is traced as written, too, and compare; `where` says in messages which call."""
+    """Compare traced calls with the functions as written; messages name the call by `where`."""
     thread.checking = where
     try:
         yield
@@ -160,7 +160,7 @@ class _Graphs(threading.local):
         warn_of(function, f"{name_of(function)} {reason}")
 
     def _keep_pace(self, result):
-        """Wait for an earlier result, or else Python runs ahead of the device, and memory grows."""
+        """Wait for an earlier result; otherwise Python runs ahead of the device, and memory grows."""
         if isinstance(result, nd.NDArray):
             if self._under_way is not None:
                 self._under_way.wait_to_read()
@@ -267,7 +267,7 @@ class _Call:
         except InputError:  # the function does not fit its arguments
             raise
         except FAILURES as error:  # such as an operator that has no gradient
-            raise Untraceable(f"cannot be a graph ({reason_of(error)})") from error
+            raise Untraceable(f"cannot be traced ({reason_of(error)})") from error
 
     def compare(self, graph):
         """Raise `Untraceable` if the function no longer computes what its graph does."""
@@ -290,7 +290,7 @@ class _Call:
     def _recorded(self):
         """Yield the function's result, the variables that it got, and what they were before.
 
-        The function gets copies of its arguments. What it changes is as before in the end.
+        The function gets copies of its arguments. Whatever it changes is restored at the end.
         """
         for pack in thread.packs:
             if pack.layout:
@@ -312,7 +312,7 @@ class _Call:
                     variable[:] = value
 
     def _result(self, variables):
-        """What the function computes of these; an `InputError` if they do not fit it."""
+        """Return what the function computes from these; raise an `InputError` if they do not fit."""
         arrays = iter(variables)
         args, kwargs = (_mapped(value, lambda _: next(arrays))
                         for value in (self._args, self._kwargs))
@@ -326,7 +326,7 @@ class _Call:
             reason = reason_of(error)
         with autograd.pause(train_mode=autograd.is_training()):
             computed(self._function, *args, **kwargs)  # fails, too, unless it is the recording
-        raise Untraceable(f"cannot be a graph ({reason})")
+        raise Untraceable(f"cannot be traced ({reason})")
 
     def _graph(self, result, variables):
         tape = json.loads(autograd.get_symbol(result).tojson())

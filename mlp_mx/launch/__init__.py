@@ -70,8 +70,8 @@ def run(job, rank=None):
 class _Process:
     """A process of a job.
 
-    The first worker's errors are shown at once, as are those of a process that is alone on this
-    machine; the last ones of another process, if it fails.
+    Standard error is shown as it comes for the first worker and for a process that is alone on this
+    machine; for another process, the last part of it is shown if the process fails.
     """
 
     def __init__(self, job, rank, alone):
@@ -106,7 +106,7 @@ class _Process:
             raise error
 
     def _read(self):
-        """Keep the last errors, and let the process go on that waits to write more."""
+        """Keep the last errors, and read on so that the process can go on writing."""
         for _ in range(100):  # not for ever, if it writes as fast
             said = self.popen.stderr and self.popen.stderr.read(TAIL)
             if not said:
@@ -139,7 +139,7 @@ def _start(command, **options):
 
 
 def _contact(address):
-    """Look now and then whether the scheduler can be reached; if not for long, raise an `Error`."""
+    """Check now and then that the scheduler can be reached; raise an `Error` if not for long."""
     deadline = time.monotonic() + START
     while True:
         with contextlib.suppress(OSError), socket.create_connection(address, 1):
@@ -161,7 +161,7 @@ def _refused(what):
 
 
 def _bound(address):
-    """A socket that keeps a port, 0 for any, from other programs."""
+    """Return a socket that reserves a port (0: any)."""
     sock = socket.socket()  # does not listen, so the scheduler can, which sets SO_REUSEADDR, too
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     with _refused("the scheduler cannot listen at {}:{} on {}".format(

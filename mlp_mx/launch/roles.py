@@ -58,7 +58,8 @@ def place(num_servers, num_workers=None):
     Raises
     ------
     InputError
-        If the variables contradict themselves or the numbers, or if there is no number of workers.
+        If the variables contradict each other or the arguments, or if the number of workers is
+        unknown.
     """
     # A script that sbatch runs has a rank and no size, a shell of srun --pty is 0 of 1.
     found = [(rank, size) for rank, size in STARTERS.items() if os.environ.get(size, "1") != "1"]

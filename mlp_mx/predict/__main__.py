@@ -45,7 +45,7 @@ def _parser():
 
 
 def _check(args):
-    """Refuse options that make no sense together, and a figure that cannot be written."""
+    """Reject options that make no sense together, and a figure that cannot be written."""
     for option in ("samples", "seed", "dataset", "data_dir"):
         if args.image and getattr(args, option) is not None:
             raise InputError(f"--{option.replace('_', '-')} applies to test images only; omit "
@@ -156,7 +156,7 @@ def _predict_pictures(args, params, dataset, classes):
 
 
 def _small(picture):
-    """A copy of what a figure shows of a picture, or whole pictures would be kept."""
+    """Return a small copy of a picture for the figure, so that whole pictures are not kept."""
     if picture is None:
         return None
     step = -(-max(picture.shape) // PICTURE_SIDE)

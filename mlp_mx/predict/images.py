@@ -125,7 +125,7 @@ def _levels(picture):
 
 
 def _opaque(levels, alpha):
-    """Lay a picture on white or, where that would hide a light drawing on nothing, on black."""
+    """Lay a picture on white or, if that would hide a light drawing on no background, on black."""
     is_light = (levels * alpha).mean() > 128 * alpha.mean()
     paper = 0 if is_light and alpha.mean() < 0.5 else 255
     return levels * alpha + paper * (1 - alpha)
@@ -221,7 +221,7 @@ def _grey(image):
 
 
 def _narrow(difference):
-    """What is left of a difference from the paper without what is wide."""
+    """Keep only the narrow parts of a difference from the paper."""
     side = max(difference.shape)
     difference = np.pad(difference, side // 3)
     return difference - _around(np.mean, difference, side // 5)
@@ -238,13 +238,13 @@ def _outside(difference):
 
 
 def _sides_reached(labels, depth):
-    """How many sides of a picture each part of it comes near to."""
+    """Return how many sides of a picture each part of it comes near."""
     sides = labels[:depth], labels[-depth:], labels[:, :depth], labels[:, -depth:]
     return sum(np.isin(np.arange(labels.max() + 1), side) for side in sides)
 
 
 def _share_in_middle(labels):
-    """Of each part of a picture, how much is in the middle half of its height and width."""
+    """Return how much of each part of a picture is in the middle half of its height and width."""
     y, x = (side // 4 for side in labels.shape)
     middle = labels[y:-y or None, x:-x or None]
     areas = [np.bincount(part.ravel(), minlength=labels.max() + 1) for part in (middle, labels)]
@@ -277,7 +277,7 @@ def _paper(image):
 
 
 def _filled(image, beyond):
-    """Remove what stands out of its surroundings and is no wider than a stroke can be.
+    """Remove what stands out from its surroundings and is no wider than a stroke can be.
 
     Outside the picture, the edge values of `beyond` are repeated.
     """
@@ -437,7 +437,7 @@ def _fitted(image, longer):
 
 
 def _restroked(digit):
-    """Make thicker the strokes that would nearly vanish when small, and very thick ones thinner."""
+    """Thicken strokes that would nearly vanish when scaled down, and thin very thick ones."""
     solid = np.pad(digit > 0.5, 1)
     # Each pixel edge counts, which lengthens an oblique outline by 4 / pi on average.
     outline = np.pi / 4 * sum(np.diff(solid, axis=axis).sum() for axis in (0, 1))

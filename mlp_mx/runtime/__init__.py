@@ -65,7 +65,7 @@ def load():
 
 
 def inherited(environ):
-    """An environment in which Python gets MXNet by this module, and old code its old names.
+    """Return an environment in which MXNet and old code run unedited.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def context(name="auto"):
     Raises
     ------
     InputError
-        If the name is none of these, or names a GPU that is not there.
+        If the name is none of these, or names a GPU that does not exist.
     """
     match = re.fullmatch(r"(?:auto|(?:cpu|gpu)(?::(\d{1,3}))?)", name, re.ASCII)
     if not match:

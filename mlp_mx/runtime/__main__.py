@@ -17,7 +17,7 @@ PACKAGES = ("NumPy", "Matplotlib", "Pillow", "tqdm", "requests")
 
 
 def describe():
-    """What a bug report needs to say about this machine: what was found, by headings."""
+    """Return what a bug report needs to say about this machine: a dict from headings to facts."""
     features = [name for name in ("avx", "avx2", "fma", "avx512f") if name in blas.cpu_features()]
     versions = {name: diagnosis.version(name) for name in PACKAGES}
     mxnet, missing = _describe_mxnet(), [name for name in PACKAGES if not versions[name]]

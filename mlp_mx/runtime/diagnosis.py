@@ -90,10 +90,10 @@ def _check_job(environ):
 
 
 def join_job():
-    """Prepare for what MXNet does without end or signals: it waits for a job's scheduler.
+    """Wait for a job's scheduler: MXNet itself would wait forever, and ignore signals.
 
-    Returns once the scheduler answers. A scheduler or a server will serve while MXNet is imported,
-    and nothing else, so signals are to end it at once.
+    Returns once the scheduler answers. A scheduler or a server serves while it imports MXNet, and
+    does nothing else, so signals end it at once.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def _as_root(command):
 
 
 def pip(command):
-    """A pip command, in a new virtual environment where the system's Python has no pip of its own.
+    """Return a pip command, in a new virtual environment if the system's Python has no pip.
 
     Debian and Ubuntu have neither pip nor what makes environments, unless somebody installs them.
     """
@@ -185,7 +185,7 @@ def pip(command):
 
 
 def complain_of_package(kind, error, traceback):
-    """``sys.excepthook`` for a command: a package that is not installed is one line."""
+    """``sys.excepthook`` for a command: report a missing package in one line."""
     if kind is ModuleNotFoundError and error.name in DEPENDENCIES:
         print(f"error: {explain(error)}", file=sys.stderr)
     else:

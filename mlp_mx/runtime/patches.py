@@ -30,7 +30,7 @@ _PATCHES = collections.defaultdict(list)
 
 
 def patch(module):
-    """Apply every change that is here for this module of MXNet."""
+    """Apply all changes that are registered for this module of MXNet."""
     for function in _PATCHES[module.__name__]:
         function(module)
 

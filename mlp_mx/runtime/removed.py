@@ -1,8 +1,8 @@
 """Names that Python and NumPy have removed, for old code alone: ``np.float``, ``distutils``, ….
 
-A module is asked for a name that it lacks through its ``__getattr__``. Ours looks at who asks: old
-code gets what the name stood for; everybody else gets the AttributeError. Nothing is added to the
-modules themselves.
+Python calls a module's ``__getattr__`` for names that the module lacks. Ours looks at the caller:
+old code gets what the name stood for; all other code gets the AttributeError. Nothing else in the
+modules changes.
 """
 
 import collections

@@ -1,7 +1,7 @@
 """The chapter's training: the optimizer, the evaluation metric and the training loop.
 
-What surrounds the loops is wrapped around what goes into them: `batches` around the data, `fast`
-around functions and parameters, `hints` before and after an epoch.
+Everything else is wrapped around what goes into the loops: `batches` around the data, `fast` around
+functions and parameters. `hints` checks before and after an epoch.
 """
 
 import time
@@ -107,12 +107,12 @@ def fit(params, train_data, test_data, epochs=10, learning_rate=0.001, net=model
     train_data, test_data : iterable of (data, label)
         Batches as `mlp_mx.data.load` describes them; for arrays, see `mlp_mx.data.ArrayLoader`.
     epochs : int, default 10
-        In total, those before `start_epoch` included.
+        In total, including those before `start_epoch`.
     learning_rate : float, default 0.001
         Small, because a batch's losses are summed and not averaged.
     net : callable, default `mlp_mx.model.net`
         ``net(X, params)`` returns logits; X is float32, shape (batch, num_inputs). The chapter's
-        ``net(X)``, with its parameters among the globals, works, too, and so does a gluon block.
+        ``net(X)``, whose parameters are globals, works, too, and so does a gluon block.
         In training, ``autograd.is_training()`` is true; in evaluation it is not.
     loss : callable, default `mlp_mx.model.softmax_cross_entropy`
         ``loss(yhat_linear, y)`` returns a loss for each example, not their mean; y is one-hot.
@@ -120,15 +120,15 @@ def fit(params, train_data, test_data, epochs=10, learning_rate=0.001, net=model
         ``update(params, lr)`` changes parameters in place, as in ``param[:] = …``, given their
         gradients. `mlp_mx.fast.elementwise` makes it faster.
     start_epoch : int, default 0
-        Epochs already done. From the parameters after them, training ends bit for bit as if it had
-        not been interrupted.
+        Number of epochs already done. With the parameters from then, training ends bit for bit as
+        if it had not been interrupted.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
 
     Yields
     ------
     Epoch
-        After each epoch. The next epoch starts when the next record is requested. If it is
+        After each epoch. The next epoch starts when the next record is requested. If an epoch is
         interrupted, the parameters are those after its last batch.
 
     Raises

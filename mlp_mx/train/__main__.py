@@ -18,7 +18,7 @@ def _default(function, name):
 
 
 class Settings(NamedTuple):
-    """What the result of a run depends on; a saved model's metadata have it all."""
+    """What a run's result depends on, all of which is in a saved model's metadata."""
 
     dataset: str = _default(data.load, "dataset")
     epochs: int = _default(fit, "epochs")

@@ -1,4 +1,4 @@
-"""What is wrapped around the batches that go into a loop: one generator for each concern."""
+"""Generators that wrap the batches that go into a loop, one for each concern."""
 
 import itertools
 
@@ -49,7 +49,7 @@ def for_evaluation(data_iterator, params, net):
 
 
 class Seen:
-    """Batches, of which something is remembered.
+    """Batches that remember the first of them, a late one, and their number.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Seen:
 
 
 def _checked(batch):
-    """A batch as two NDArrays; an `InputError` if it is something else."""
+    """Return a batch as two NDArrays; raise an `InputError` if it is something else."""
     found = type(batch).__name__
     if isinstance(batch, (list, tuple)):
         found = f"({', '.join(type(one).__name__ for one in batch)})"
@@ -106,9 +106,9 @@ def _on_device(batches, ctx):
 
 
 def with_labels_in_range(batches, num_outputs):
-    """The same batches; an `InputError` if a label is not a class from 0 to num_outputs - 1.
+    """Yield the same batches; raise an `InputError` unless labels are from 0 to num_outputs - 1.
 
-    Several labels are looked at together, so some batches later than they come.
+    The labels of several batches are checked together, so the error comes some batches later.
     """
     labels = []
     for X, label in batches:
@@ -130,7 +130,7 @@ def _check_labels(labels, num_outputs):
 
 
 def num_outputs_of(output, label, net):
-    """How many logits a network has returned; an `InputError` if it returned something else."""
+    """Return the number of a network's logits; raise an `InputError` if it returned no logits."""
     shape = getattr(output, "shape", ())
     if not isinstance(output, nd.NDArray) or len(shape) != 2 or shape[0] != len(label):
         raise InputError(f"expected logits, an NDArray of shape ({len(label)}, num_outputs), from "

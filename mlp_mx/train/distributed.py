@@ -39,15 +39,14 @@ def _is_in_job():
 class Workers(contextlib.AbstractContextManager):
     """The workers of a job, seen from one: number `rank` of `num_workers`.
 
-    As a context manager, it lets a worker that fails end without the others, which would wait for
-    it.
+    As a context manager, it lets a worker that fails exit without waiting for the others.
 
     Parameters
     ----------
     ctx : mxnet.Context
         This worker's device.
     kvstore : mxnet.kvstore.KVStore, optional
-        Without one, this process is the only worker, and everything is as it was.
+        Without one, this process is the only worker, and nothing is shared.
     """
 
     def __init__(self, ctx, kvstore=None):
@@ -77,7 +76,7 @@ class Workers(contextlib.AbstractContextManager):
             else synchronised_update
 
     def part(self, loader):
-        """This worker's part of an `mlp_mx.data.ArrayLoader`."""
+        """Return this worker's part of an `mlp_mx.data.ArrayLoader`."""
         return Part(loader, self) if self._kvstore else loader
 
     def combined(self, epochs, train_part, test_part):

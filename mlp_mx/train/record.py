@@ -1,4 +1,4 @@
-"""The record of a run: its model, saved after every epoch, its log, and its learning curves."""
+"""What a run leaves behind: its model, saved after every epoch, its log, and its learning curves."""
 
 import json
 import os
@@ -12,10 +12,10 @@ __all__ = ["Curves", "Log", "Model", "Recorder", "append", "check", "read"]
 
 
 class Recorder:
-    """Hands the record of each epoch, a dict, to a model, a log and curves: those with a path.
+    """Writes each epoch's record, a dict, to a model, a log and curves: those with a path.
 
-    One that cannot be written is a warning, and an `Error` from `finish` unless it is written
-    later.
+    If a file cannot be written, this warns, and tries again after the next epoch. `finish` raises
+    an `Error` if a file is still not written.
 
     Parameters
     ----------
@@ -119,14 +119,14 @@ def check(save=None, log=None, figure=None):
 
 
 def append(path, record):
-    """Add a record, a dict, to a log; a `WriteError` if that fails."""
+    """Append a record, a dict, to a log; raise a `WriteError` if that fails."""
     append_line(path, json.dumps(record).encode())
 
 
 def read(path):
-    """Read a log, a list of dicts; lines that a kill or a power failure has cut are skipped.
+    """Read a log, a list of dicts; lines cut off by a kill or a power failure are skipped.
 
-    An `InputError` if the file cannot be read, or has something else in it.
+    Raises an `InputError` if the file cannot be read, or holds something else.
     """
     try:
         with open_regular(path) as file:
