@@ -206,7 +206,7 @@ def _read(path, read):
 
 
 def _parsed(metadata, arrays):
-    """Parse the metadata, a dict; in the package's own files, it also says what arrays there are."""
+    """Parse the metadata, a dict; in the package's own files, it also counts the arrays."""
     metadata = json.loads(metadata)
     if not isinstance(metadata, dict):
         raise ValueError("its metadata is not a JSON object")

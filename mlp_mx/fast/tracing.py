@@ -160,7 +160,7 @@ class _Graphs(threading.local):
         warn_of(function, f"{name_of(function)} {reason}")
 
     def _keep_pace(self, result):
-        """Wait for an earlier result; otherwise Python runs ahead of the device, and memory grows."""
+        """Wait for an earlier result: if Python runs far ahead of the device, memory grows."""
         if isinstance(result, nd.NDArray):
             if self._under_way is not None:
                 self._under_way.wait_to_read()
@@ -312,7 +312,7 @@ class _Call:
                     variable[:] = value
 
     def _result(self, variables):
-        """Return what the function computes from these; raise an `InputError` if they do not fit."""
+        """Return what the function computes; raise an `InputError` if its arguments do not fit."""
         arrays = iter(variables)
         args, kwargs = (_mapped(value, lambda _: next(arrays))
                         for value in (self._args, self._kwargs))

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its model, saved after every epoch, its log, and its learning curves."""
+"""What a run leaves: its model, saved after every epoch, its log, and its learning curves."""
 
 import json
 import os
