@@ -488,5 +488,5 @@ def test_what_does_not_fit_gets_one_line(call, complaint):
 
 
 def test_fit_inside_record_is_refused():
-    with autograd.record(), pytest.raises(InputError, match="outside of autograd.record"):
+    with autograd.record(), pytest.raises(InputError, match="outside autograd.record"):
         fit_one(init(64, 10), loader(), net=relus)

@@ -84,7 +84,7 @@ def test_load_never_overwrites_or_takes_an_intact_file_of_something_else(folder,
     for others in {"W1": np.zeros((784, 10))}, crafted, nans, {**arrays, "more": np.zeros(3)}:
         np.savez(kept, **others)
         content = kept.read_bytes()
-        with pytest.raises(InputError, match="glyphs-1.npz is intact but holds something else"):
+        with pytest.raises(InputError, match="glyphs-1.npz is intact but holds something other"):
             glyphs.load(folder)
         assert kept.read_bytes() == content
 
