@@ -1,21 +1,21 @@
 """Multilayer perceptrons from scratch in MXNet: a chapter of a book, as a package that runs today.
 
 The chapter is "Multilayer perceptrons from scratch" of *Deep Learning - The Straight Dope* (2017).
-The modules, in its order:
+The modules, in the chapter's order:
 
-- `runtime`: MXNet 1.9.1 on today's machines; ``context("auto")``
+- `runtime`: MXNet 1.9.1 on today's machines; ``mx``, ``nd``, ``autograd``, ``gluon``, ``context``
 - `data`: ``transform`` and the gluon DataLoaders; MNIST, or the glyphs that replace it
 - `model`: ``init_params``, ``relu``, ``softmax``, the losses, ``net``, ``predict``
 - `train`: ``SGD``, ``evaluate_accuracy``, ``train_epoch``, ``fit``
 - `fast`: runs your functions as graphs, to make them fast
 - `checkpoint`: ``save`` and ``load``
-- `predict`: predictions for your own pictures and for test digits
+- `predict`: digits read from your own pictures
 - `plot`: arrays in, figures out
 - `export`: a saved network as an ONNX file
 - `launch`: one training run in several processes
 
-Submodules are imported when they are first used: ``import mlp_mx; mlp_mx.model.net``. MXNet is
-loaded when something in it is first needed. ``python -m mlp_mx`` lists the commands.
+Submodules, and MXNet itself, are imported on first use: ``import mlp_mx; mlp_mx.model.net``.
+``python -m mlp_mx`` lists the commands.
 """
 
 import importlib
@@ -50,7 +50,7 @@ class Error(Exception):
 
 
 class InputError(Error, ValueError):
-    """An argument, an option or a file that cannot be used as it is."""
+    """An argument, an option or a file that cannot be used."""
 
     exit_code = 2
 

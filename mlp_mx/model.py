@@ -14,6 +14,10 @@ __all__ = [
 ]
 
 
+def __dir__():
+    return __all__
+
+
 def init_params(
     num_inputs=784, num_hidden=256, num_outputs=10, weight_scale=0.01, seed=None, ctx=None
 ):

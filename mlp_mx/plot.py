@@ -20,6 +20,11 @@ __all__ = [
     "learning_curves", "mistakes", "save", "strip",
 ]
 
+
+def __dir__():
+    return __all__
+
+
 BLUE, ORANGE, VERMILION = "#0072B2", "#E69F00", "#D55E00"
 DPI = 150  # of PNG files
 SIDE = 4 * 28 / DPI  # inches along each side of an image: 4 x 4 dots per pixel in PNG files

@@ -3,11 +3,13 @@
 import pathlib
 import re
 import textwrap
+import types
 
 import numpy as np
 import pytest
 
-from mlp_mx import InputError, data, model, train
+from mlp_mx import (InputError, checkpoint, data, export, fast, launch, model, plot, predict, runtime,
+                    train)
 from mlp_mx.runtime import gluon, mx, nd
 
 
@@ -167,3 +169,15 @@ def test_readme_trains_on_ones_own_arrays(capsys):
                 "test_X": test_X, "test_label": test_label})
     accuracies = [float(line) for line in capsys.readouterr().out.splitlines()]
     assert len(accuracies) == 10 and accuracies[-1] > 0.9
+
+
+@pytest.mark.parametrize("module", [
+    checkpoint, data, export, fast, launch, model, plot, predict, runtime, train])
+def test_tab_completion_shows_public_names_only(module):
+    assert set(module.__all__) <= set(dir(module))
+    for name in dir(module):
+        value = getattr(module, name)
+        if isinstance(value, types.ModuleType):
+            assert name in ("autograd", "gluon", "mnist", "mx", "nd")
+        else:
+            assert getattr(value, "__module__", module.__name__).startswith(module.__name__)

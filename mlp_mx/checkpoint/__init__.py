@@ -21,6 +21,11 @@ from .layers import NotLayersError, found_in, in_chapters_form, names
 
 __all__ = ["CheckpointError", "check_path", "load", "names", "problem_of", "save"]
 
+
+def __dir__():
+    return __all__
+
+
 COUNT = "num_arrays"  # in the metadata: damage to an archive's directory can hide some
 READERS = {".npz": read_npz, ".params": read_params}
 

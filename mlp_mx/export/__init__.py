@@ -6,6 +6,11 @@ from .. import Error, InputError, __version__
 
 __all__ = ["to_onnx"]
 
+
+def __dir__():
+    return __all__
+
+
 # Of ONNX 1.6 (2019): programs refuse files with newer versions than they know.
 OPSET, IR_VERSION = 11, 6
 

@@ -26,3 +26,7 @@ from .packed import add_scaled, elementwise, is_elementwise, packed
 from .tracing import checking, traced
 
 __all__ = ["add_scaled", "checking", "elementwise", "is_elementwise", "packed", "traced"]
+
+
+def __dir__():
+    return __all__

@@ -20,6 +20,11 @@ from .roles import Job
 
 __all__ = ["Job", "run"]
 
+
+def __dir__():
+    return __all__
+
+
 # In a scheduler or a server, importing MXNet serves the job, and does not return before its end.
 SERVE = ["python", "-c", "from mlp_mx import runtime; runtime.load()"]
 POLL = 0.1  # seconds between two looks at the processes

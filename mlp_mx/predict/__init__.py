@@ -9,6 +9,10 @@ from ..runtime.lazy import nd
 __all__ = ["Reading", "probabilities", "read", "relu_net"]
 
 
+def __dir__():
+    return __all__
+
+
 class Reading(NamedTuple):
     """What a network makes of a picture."""
 

@@ -18,6 +18,10 @@ from .hints import DivergenceError
 __all__ = ["DivergenceError", "Epoch", "SGD", "evaluate_accuracy", "fit", "train_epoch"]
 
 
+def __dir__():
+    return __all__
+
+
 @fast.elementwise
 def SGD(params, lr):
     """Take one step of stochastic gradient descent, in place.
