@@ -8,8 +8,8 @@ import types
 import numpy as np
 import pytest
 
-from mlp_mx import (InputError, checkpoint, data, export, fast, launch, model, plot, predict, runtime,
-                    train)
+from mlp_mx import (
+    InputError, checkpoint, data, export, fast, launch, model, plot, predict, runtime, train)
 from mlp_mx.runtime import gluon, mx, nd
 
 
