@@ -80,7 +80,7 @@ def probabilities(X, params, net=relu_net):
     return model.softmax(net(X, params)).asnumpy()
 
 
-def read(picture, params, net=relu_net):
+def read(picture, params, net=relu_net) -> Reading:
     """Read the digit in a picture.
 
     Parameters

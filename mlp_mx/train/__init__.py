@@ -5,6 +5,7 @@ functions and parameters. `hints` checks before and after an epoch.
 """
 
 import time
+from typing import Iterator
 
 from .. import fast, model
 from .._support import signals
@@ -101,7 +102,8 @@ def train_epoch(params, train_data, learning_rate, net=model.net,
 
 @lazily
 def fit(params, train_data, test_data, epochs=10, learning_rate=0.001, net=model.net,
-        loss=model.softmax_cross_entropy, update=SGD, start_epoch=0, progress=False):
+        loss=model.softmax_cross_entropy, update=SGD, start_epoch=0,
+        progress=False) -> Iterator[Epoch]:
     """Train for some epochs, and evaluate after each: the chapter's outer loop.
 
     Parameters

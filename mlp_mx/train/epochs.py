@@ -3,11 +3,13 @@
 import functools
 import inspect
 import warnings
-from typing import NamedTuple
+from typing import Any, Callable, NamedTuple, TypeVar
 
 from .. import Error
 
 __all__ = ["Epoch", "lazily"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])  # type checkers see what it decorates
 
 
 class Epoch(NamedTuple):
@@ -25,7 +27,7 @@ class Epoch(NamedTuple):
     """Wall time of the epoch, training and evaluation together."""
 
 
-def lazily(function):
+def lazily(function: Function) -> Function:
     """Make a generator function warn if nothing iterates over what it returns."""
 
     @functools.wraps(function)
