@@ -14,8 +14,8 @@ RUN apt-get update && \
     apt-get install -y --no-install-recommends python3-venv libgomp1 $libraries && \
     rm -rf /var/lib/apt/lists/*
 
-# MXNet's wheel for Arm looks for the Arm Performance Libraries, which no package brings. OpenBLAS,
-# LAPACKE and the C library's mathematics have the functions that it calls.
+# MXNet's wheel for Arm looks for the Arm Performance Libraries, which no package provides.
+# OpenBLAS, LAPACKE and the C library have the functions that it calls.
 RUN if [ $(dpkg --print-architecture) = arm64 ]; then \
         cd /usr/lib/aarch64-linux-gnu && \
         ln -sf openblas-openmp/libopenblas.so.0 libarmpl_lp64_mp.so && \

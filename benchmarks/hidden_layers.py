@@ -1,4 +1,4 @@
-"""What the hidden layers are worth: the chapter's network beside a linear softmax.
+"""What the hidden layers are worth: the chapter's network against a linear softmax.
 
 Both are trained with the chapter's settings: 10 epochs, batches of 64, learning rate 0.001.
 

@@ -124,7 +124,7 @@ class MlpMxOwnLoop(MlpMxOwnNet):
 
 
 class Chapter:
-    """The chapter to the letter, on MXNet as pip installs it."""
+    """The literal chapter, on MXNet as pip installs it."""
 
     environment = {}
 

@@ -15,7 +15,7 @@ import numpy as np
 from mlp_mx import data
 from mlp_mx.train import record
 
-ROWS = (  # options of python -m mlp_mx.train, beside --dataset and --seed
+ROWS = (  # options of python -m mlp_mx.train, in addition to --dataset and --seed
     "",  # the chapter's settings
     "--num-hidden 128",
     "--num-hidden 512",

@@ -1,4 +1,4 @@
-"""From which batch size on several workers are faster than one: measured on this machine.
+"""Measure on this machine from which batch size several workers are faster than one.
 
 One worker alone and several, with as many servers, train on the same random images, one after the
 other. The table has the best time of some rounds, and the median of the rounds' speed-ups, which
@@ -47,7 +47,7 @@ def train(num_hidden, batch_size):
 
 
 def measure(num_workers, num_hidden, batch_size):
-    """Run `train` in so many processes; seconds an epoch."""
+    """Run `train` in that many processes; return the seconds per epoch."""
     command = [sys.executable, __file__, "--train", "--num-hidden", str(num_hidden),
                "--batch-size", str(batch_size)]
     if num_workers > 1:
@@ -72,7 +72,7 @@ def main():
     args = parse()
     if args.train:
         return train(args.num_hidden[0], args.batch_size[0])
-    print(f"{len(os.sched_getaffinity(0))} cores; seconds of training an epoch\n")
+    print(f"{len(os.sched_getaffinity(0))} cores; seconds of training per epoch\n")
     print(f"{'hidden':>6}{'batch':>7}{'1 worker':>10}"
           + "".join(f"{f'{number} workers':>11}{'speed-up':>10}" for number in args.workers))
     for num_hidden in args.num_hidden:

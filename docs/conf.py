@@ -74,17 +74,17 @@ def visit_math(translator, node):
 
 
 def find_attachments(app, name, source):
-    """Take the pictures that are attached to a notebook from this folder, where they are, too."""
+    """Replace a notebook's attachments by the same pictures in this folder."""
     source[0] = source[0].replace("](attachment:", "](")
 
 
 def say_pictures(app):
-    """Tell whoever builds the pages where their pictures come from."""
+    """Say where the pictures come from when the pages are built."""
     print("pictures: as committed; python docs/pictures.py draws them again, with MNIST")
 
 
 def setup(app):
-    """Register what the pages need beside Sphinx's own."""
+    """Register what the pages need in addition to Sphinx's own."""
     app.add_directive("source", Source)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("source-read", find_attachments)

@@ -1,7 +1,7 @@
 """Run the example notebooks; store what they print and draw, or compare it with what is stored.
 
-Also attaches the diagrams, as PNG: Jupyter shows no other attachments. Exercises, which the reader
-is to run, keep no outputs. Needs MNIST.
+Also attaches the diagrams as PNG, the only attachments that Jupyter shows. The exercises store no
+outputs, because readers run them. Needs MNIST.
 
     python docs/notebooks.py
     python docs/notebooks.py --check
@@ -28,7 +28,7 @@ LEVELS = 6  # of 255, the mean difference between two pictures, reduced: curves 
 
 
 def attach(notebook):
-    """Attach the pictures that a notebook's text names, from this folder."""
+    """Attach the pictures named in a notebook's text, from this folder."""
     for cell in notebook.cells:
         names = re.findall(r"\(attachment:(.*?)\)", cell.source)
         if names:
@@ -38,7 +38,7 @@ def attach(notebook):
 
 
 def run(notebook):
-    """A copy of a notebook with new outputs, of what is to be stored."""
+    """Return a copy of a notebook with new outputs, as it will be stored."""
     new = nbformat.from_dict(notebook)
     attach(new)
     NotebookClient(new, timeout=600, coalesce_streams=True, record_timing=False).execute()
@@ -78,7 +78,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true",
-                        help="compare, and write nothing; exit code 1 if anything differs")
+                        help="compare and write nothing; exit code 1 if anything differs")
     is_check, differ = parser.parse_args().check, 0
     for path in NOTEBOOKS:
         notebook = nbformat.read(path, as_version=4)

@@ -1,4 +1,4 @@
-"""Draw the pictures of the README and the docs, after training on MNIST as the chapter does.
+"""Train on MNIST as the chapter does, and draw the pictures of the README and the docs.
 
 Two are made elsewhere: epoch.png by benchmarks/epoch.py, and draw.png by tests/test_draw_digit.py.
 Also writes page/draw_digit.html, the page to draw digits on. Takes about 15 seconds.

@@ -1,4 +1,4 @@
-"""Show what a saved model gets wrong: which classes it confuses, and its most confident mistakes.
+"""Show what a saved model gets wrong: the classes it confuses, and its most confident mistakes.
 
 Draws confusion.png and mistakes.png:
 

@@ -1,7 +1,7 @@
 """Show, step by step, how a picture of your own digit becomes the network's input.
 
-Trains briefly first. Without a picture, one is drawn. Shows the steps in a window or, where there
-is none, saves them as own_digit.png in the current folder.
+Trains briefly first. Without --image, draws a picture. Shows the steps in a window or, if there is
+no display, saves them as own_digit.png in the current folder.
 Run: python examples/own_digit.py --image photo.jpg --epochs 3
 """
 

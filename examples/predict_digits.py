@@ -1,7 +1,7 @@
 """The chapter's ending: ten random test digits, and the model's predictions.
 
-Trains briefly first. Shows the digits in a window or, where there is none, saves them as digits.png
-in the current folder. Run: python examples/predict_digits.py --epochs 3
+Trains briefly first. Shows the digits in a window or, if there is no display, saves them as
+digits.png in the current folder. Run: python examples/predict_digits.py --epochs 3
 """
 
 import argparse

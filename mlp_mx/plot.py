@@ -58,12 +58,12 @@ def strip(images, predictions, labels=None, classes=None):
 
 
 def inputs(originals, images, captions):
-    """Draw pictures beside the network's inputs made from them.
+    """Draw pictures next to the network's inputs made from them.
 
     Parameters
     ----------
     originals : list of n ndarrays of uint8, shape (height, width) or (height, width, 3)
-        Pictures of any size, grey or RGB; None where a file is no picture.
+        Pictures of any size, grey or RGB; None where a file is not a picture.
     images : list of n ndarrays, shape (28, 28)
         None for pictures that were rejected: a cross is drawn, and the caption is red.
     captions : list of n str
@@ -90,7 +90,7 @@ def inputs(originals, images, captions):
 
 
 def _pairs(count, below):
-    """A figure for pairs of squares, row by row, where each begins, and the size of a square."""
+    """Return a figure for pairs of squares, row by row, their places, and a square's size."""
     columns, side = (min(count, 3), 2) if count <= 30 else (6, 1)
     rows, across, down = -(-count // columns), 2.75, 1 + below  # in sides: two squares, and gaps
     figure = _figure(side * across * columns, side * down * rows)
@@ -110,7 +110,7 @@ def _show_if_any(axes, image, limits, size):
 
 
 def _broken(caption, length=46):
-    """Lines of a caption: a long first word, such as a name, is shortened, the rest is broken."""
+    """Break a caption into lines; shorten a long first word, such as a name."""
     lines = []
     for line in caption.split("\n"):
         if len(line) > length and " " not in line.strip():

@@ -41,7 +41,7 @@ def in_chapters_form(arrays):
     params : list of ndarray, float32
         W1, b1, W2, b2, …; weights are (inputs, outputs), biases (outputs,).
     doubts : list of str
-        What the caller should be warned of.
+        What to warn the caller about.
 
     Raises
     ------

@@ -22,7 +22,7 @@ def get(url, size, progress=False):
     """Download `size` bytes into memory, as they are sent.
 
     A thread does the work, because a name server, a header or a body that trickles in can keep it
-    waiting for ever. When a server is too slow, the thread is abandoned.
+    waiting forever. When a server is too slow, the thread is abandoned.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ BOX, SIDE = 20, 28
 def centred(digits):
     """Paste digits of up to 20 x 20 pixels, shape (n, height, width), into images, (n, 28, 28).
 
-    The centre of mass goes into the middle; whatever falls outside is cut off.
+    The centre of mass goes in the middle; anything that falls outside is cut off.
     """
     rows, columns = _places(digits.sum(axis=2)), _places(digits.sum(axis=1))
     images = np.zeros((len(digits), SIDE + 2 * BOX, SIDE + 2 * BOX), digits.dtype)

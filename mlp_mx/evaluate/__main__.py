@@ -1,4 +1,4 @@
-"""``python -m mlp_mx.evaluate``: a saved model's accuracy beside the recorded and published one."""
+"""``python -m mlp_mx.evaluate``: compare a saved model's accuracy with the recorded one."""
 
 import math
 import sys
@@ -30,7 +30,7 @@ def _parser():
 
 
 def _load_data(args, metadata, ctx):
-    """The training and the test data that the command line or else the metadata name."""
+    """Load the training and the test data named on the command line or in the metadata."""
     name, options = metadata.get("dataset"), {"ctx": ctx, "progress": True}
     if args.dataset is None and isinstance(name, str):
         return recorded.load_again(name, args.data_dir, **options)
@@ -51,7 +51,7 @@ def _compare(part, measured, saved, published_accuracy):
 
 @cli.command
 def main(argv=None):
-    """Print both accuracies; fail if they are not the recorded ones."""
+    """Print both accuracies; fail if they differ from the recorded ones."""
     args = _parser().parse_args(argv)
     ctx = runtime.context(args.ctx)
     params, metadata = checkpoint.load(args.model, ctx)

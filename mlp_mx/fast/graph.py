@@ -45,7 +45,7 @@ class Graph:
 def rewritten(tape, positions, shapes, transposed):
     """A tape as a graph whose variables are named by position, some of them given transposed.
 
-    There, ``dot(X, W)`` and ``dot(X, W) + b`` are ``FullyConnected``; whatever else uses such a W
+    There, ``dot(X, W)`` and ``dot(X, W) + b`` are ``FullyConnected``; anything else that uses W
     gets it transposed back.
 
     Parameters
@@ -117,7 +117,7 @@ def _product(op, attrs, inputs, shapes):
 
 
 def _biased_product(op, inputs, alone, nodes, shapes):
-    """``FullyConnected`` with a bias, in the place of the sum of one without and of a variable."""
+    """Replace the sum of a ``FullyConnected`` without a bias and a variable by one with a bias."""
     if op != "broadcast_add":
         return None
     for product, bias in (0, 1), (1, 0):

@@ -18,7 +18,7 @@ _tokens = {}
 
 
 class _Thread(threading.local):
-    """What a thread is doing.
+    """The state of a thread.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ def is_on():
 
 
 def place_of(array):
-    """The layout that an array is packed in, and its number there; or else (None, 0)."""
+    """Return the layout that an array is packed in, and its number there; if none, (None, 0)."""
     for pack in thread.packs:
         if pack.layout and id(array) in pack.layout.numbers:
             return pack.layout, pack.layout.numbers[id(array)]

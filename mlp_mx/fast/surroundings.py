@@ -43,7 +43,7 @@ class Is:
 
 
 def described(value):
-    """A hashable description of a value: by what it says, if it is plain, or else by identity."""
+    """Return a hashable description of a value: of a plain one, its text; else its identity."""
     if isinstance(value, PLAIN):
         return type(value), repr(value)  # the text tells 0.0 from -0.0, and finds NaN equal to NaN
     if isinstance(value, CONTAINERS) and len(value) <= MAX_ITEMS:
@@ -55,7 +55,7 @@ def described(value):
 
 
 class Surroundings:
-    """What a function, and the functions that it calls, read from outside.
+    """What a function, and the functions it calls, read apart from their arguments.
 
     Parameters
     ----------

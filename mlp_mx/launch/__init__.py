@@ -112,7 +112,7 @@ class _Process:
 
     def _read(self):
         """Keep the last errors, and read on so that the process can go on writing."""
-        for _ in range(100):  # not for ever, if it writes as fast
+        for _ in range(100):  # not forever, if it writes as fast
             said = self.popen.stderr and self.popen.stderr.read(TAIL)
             if not said:
                 break

@@ -1,4 +1,4 @@
-"""Which process of a job does what: one table, by rank, whoever starts the processes."""
+"""Which process of a job does what: one table, by rank, however the processes are started."""
 
 import ipaddress
 import os

@@ -83,7 +83,7 @@ def _name(number, classes):
 
 
 def _test_data(args, params, dataset):
-    """The test data that the command line or else the model names, if the network takes them."""
+    """Load the test data named on the command line or in the model, if they fit the network."""
     options = {"ctx": params[0].context, "progress": True}
     if args.dataset is None and dataset:
         _, test_data = recorded.load_again(dataset, args.data_dir, **options)

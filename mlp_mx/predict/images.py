@@ -263,7 +263,7 @@ def _frame(shape, share=32):
 
 
 def _paper(image):
-    """A plane through the frame of a picture, whatever ink may cross it."""
+    """Fit a plane to the frame of a picture, even where ink crosses it."""
     axes = (np.linspace(-0.5, 0.5, side) for side in image.shape)
     terms = np.stack([np.ones(image.shape), *np.meshgrid(*axes, indexing="ij")], axis=-1)
     frame = _frame(image.shape, 16)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 __all__ = ["Card", "LIBRARIES", "cards", "load_libraries"]
 
-# The wheels need these besides the driver; each comes after the ones that it needs itself.
+# The wheels need these in addition to the driver; each comes after the ones that it needs itself.
 LIBRARIES = (
     "libcudart.so.11.0", "libnvToolsExt.so.1", "libnvrtc-builtins.so.11.8", "libnvrtc.so.11.2",
     "libcublasLt.so.11", "libcublas.so.11", "libcufft.so.10", "libcurand.so.10",

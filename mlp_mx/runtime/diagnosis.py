@@ -31,7 +31,7 @@ INSTALL_CPU = "pip install --force-reinstall --no-deps mxnet==1.9.1"
 INSTALL_GPU = (
     "pip install '.[cu117]' && pip install --force-reinstall --no-deps mxnet-cu117==1.9.1")
 # By machine: the system libraries that the wheel needs, and how Debian and Ubuntu get them. Arm's
-# wheel wants Arm's own mathematics; no package has it, but these have the functions MXNet calls.
+# wheel needs the Arm Performance Libraries; no package has them, but these have what MXNet calls.
 SYSTEM_LIBRARIES = {
     "x86_64": ("libgomp.so.1", "libquadmath.so.0"),
     "aarch64": ("libgomp.so.1", "libarmpl_lp64_mp.so", "libamath.so", "libastring.so"),
@@ -44,11 +44,11 @@ DEBIAN = {
         "ln -sf openblas-openmp/libopenblas.so.0 libarmpl_lp64_mp.so && "
         "ln -sf liblapacke.so.3 libamath.so && ln -sf libm.so.6 libastring.so"),
 }
-# MXNet parses these itself, and ends the process where it cannot.
+# MXNet parses these itself, and aborts the process if it cannot.
 WHOLE_NUMBERS = ("OMP_NUM_THREADS", "MXNET_OMP_MAX_THREADS", "MXNET_CPU_WORKER_NTHREADS")
 JOB = {"DMLC_PS_ROOT_PORT": 2**16 - 1, "DMLC_NUM_WORKER": 2**31 - 1, "DMLC_NUM_SERVER": 2**31 - 1}
 ROLES = ("scheduler", "server", "worker")
-START = 60  # seconds until the scheduler of a job must answer, as in `mlp_mx.launch`
+START = 60  # seconds within which a job's scheduler must answer, as in `mlp_mx.launch`
 QUIET = 10  # seconds after which a process says that it waits
 
 

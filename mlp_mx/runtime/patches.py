@@ -178,7 +178,7 @@ def _place(args, options):
 
 @_of("test_utils")
 def verified_mnist(module):
-    """``get_mnist`` and ``get_mnist_ubyte`` checked nothing; the latter wants an archive."""
+    """Check the files of ``get_mnist`` and ``get_mnist_ubyte``; the latter expects an archive."""
     download = module.download
 
     def verified(url, fname=None, dirname=None, **options):
@@ -205,7 +205,7 @@ def verified_mnist(module):
 
 @_of("test_utils")
 def chi_square_of_whole_numbers(module):
-    """MXNet cuts expected frequencies to whole numbers; SciPy 1.7 wants their sum to be right."""
+    """MXNet truncates expected frequencies to integers; SciPy 1.7 requires their sum to match."""
     stats = module.ss
     if not stats:  # no SciPy
         return

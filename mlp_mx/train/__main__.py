@@ -1,4 +1,4 @@
-"""``python -m mlp_mx.train``: the chapter's run, saved, logged, drawn and resumed."""
+"""``python -m mlp_mx.train``: train as the chapter does; save, log, draw and resume."""
 
 import contextlib
 import inspect
@@ -172,7 +172,7 @@ def _follow(records, recorder):
 
 
 def _summary(epoch, name):
-    """The run's result in one line, beside the published one where that can be compared."""
+    """Return the run's result in one line, with the published one if it can be compared."""
     line = f"{name} test accuracy after epoch {epoch['epoch']}: {epoch['test_accuracy']:.4f}"
     if name != "MNIST":
         return f"{line} (not MNIST: no published accuracy to compare)"

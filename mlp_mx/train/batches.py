@@ -31,7 +31,7 @@ def for_training(train_data, params, epoch, progress=False):
 def for_evaluation(data_iterator, params, net):
     """The batches to evaluate on; on a CPU, on two of its queues in turn.
 
-    What is computed on one CPU context and on another is computed at the same time.
+    MXNet computes on two CPU contexts at the same time.
     """
     if hasattr(data_iterator, "in_order"):
         data_iterator = data_iterator.in_order(EVALUATION_BATCH)

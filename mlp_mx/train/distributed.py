@@ -1,7 +1,7 @@
 """One training run in several processes, with MXNet's kvstore: a job of `mlp_mx.launch`.
 
 Each worker computes the gradients of its part of every batch, on one device. The kvstore sums them,
-and all workers take the same step; so their parameters stay alike. What a worker needs is wrapped
+and all workers take the same step, so their parameters stay equal. What a worker needs is wrapped
 around what goes into `mlp_mx.train.fit`: its part of the data, and an update that sums first.
 """
 
@@ -159,7 +159,7 @@ class Part:
         self.num_examples = end - start
 
     def _bounds(self, size):
-        """Where this worker's part of so many examples starts and ends."""
+        """Return where this worker's part of that many examples starts and ends."""
         rank, num_workers = self._workers.rank, self._workers.num_workers
         return size * rank // num_workers, size * (rank + 1) // num_workers
 
