@@ -168,7 +168,7 @@ def load(path, ctx=None):
     Warns
     -----
     UserWarning
-        If float64 numbers are rounded; if only the file's order tells the order of the layers; if
+        If float64 numbers are rounded; if the order of the layers is only that of the file; if
         the file is a ``.params`` file, which has no checksum.
     """
     with _one_error():

@@ -46,8 +46,8 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
     ----------
     dataset : {"auto", "mnist", "glyphs", "idx"}, default "auto"
         "mnist" is downloaded if it is missing. "glyphs" are digits drawn from fonts (see
-        `mlp_mx.data.glyphs`). "auto" is MNIST or, if that cannot be downloaded, glyphs and a
-        warning. "idx" is your own, four IDX files in `data_dir` (see `mlp_mx.data.idx`).
+        `mlp_mx.data.glyphs`). "auto" is MNIST or, if that cannot be downloaded, glyphs, with a
+        warning. "idx" is your own: four IDX files in `data_dir` (see `mlp_mx.data.idx`).
     data_dir : path-like, optional
         Folder of the data set; for the default, see `mlp_mx.data.mnist.folder`.
     batch_size : int, default 64
@@ -70,7 +70,7 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
         If the data set is unknown, the batch size is not a positive integer, or the folder cannot
         be read.
     mlp_mx.data.mnist.DownloadError
-        If MNIST is asked for, missing, and cannot be downloaded.
+        If MNIST is requested but missing, and cannot be downloaded.
     """
     if dataset not in DATASETS:
         raise InputError(f"expected the data set auto, mnist, glyphs or idx, found {dataset!r}")

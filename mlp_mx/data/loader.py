@@ -24,8 +24,8 @@ class ArrayLoader(gluon.data.DataLoader):
     Parameters
     ----------
     data : ndarray, NDArray or mx.np.ndarray, shape (num_examples, …)
-        Images or other examples of any shape, which batches keep; training flattens them. uint8 is
-        taken for pixels and **divided by 255**. Other numbers become float32 as they are. A
+        Images or other examples of any shape. Batches keep the shape; training flattens it. uint8
+        values are pixels, and are **divided by 255**. Other numbers are converted to float32. A
         float32 NDArray is not copied.
     label : ndarray, NDArray or mx.np.ndarray, shape (num_examples,)
         The classes, as whole numbers from 0, of any integer or float dtype.
@@ -38,7 +38,7 @@ class ArrayLoader(gluon.data.DataLoader):
     classes : sequence of str, optional
         The names of the classes.
     ctx : mxnet.Context, optional
-        Device for the batches; by default the one that `data` is on, which is the CPU for NumPy's.
+        Device for the batches; by default that of `data`, which for NumPy arrays is the CPU.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class ArrayLoader(gluon.data.DataLoader):
         or if a label is not a class.
     """
 
-    _worker_pool = None  # which gluon's destructor wants, even after an InputError
+    _worker_pool = None  # gluon's destructor reads it, even after an InputError
 
     def __init__(self, data, label, batch_size=64, seed=None, name="arrays", classes=None,
                  ctx=None):

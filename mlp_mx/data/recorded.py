@@ -16,7 +16,7 @@ def load_again(name, data_dir=None, **options):
     Raises
     ------
     InputError
-        If it is neither MNIST nor the glyphs, and `data_dir` is not given or has another name.
+        If it is neither MNIST nor glyphs, and `data_dir` is missing or names another data set.
     """
     if choice(name) == "idx" and data_dir is None:  # MLP_MX_DATA may be MNIST's
         raise InputError(f"the model was trained on {name}; name that folder with --data-dir")

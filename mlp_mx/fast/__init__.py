@@ -1,15 +1,15 @@
-"""Fast execution of functions of NDArrays, whatever they compute: `traced` and `packed`.
+"""Fast execution of any function of NDArrays: `traced` and `packed`.
 
 `traced` executes a function as a graph. Autograd's tape records what the function computes in a
 first call (``autograd.get_symbol``); a ``CachedOp`` executes it in all further calls of that kind,
 in one call from Python. `packed` lays parameters out for speed, in one flat array: an `elementwise`
 update is then one operation, and ``dot(X, W) + b`` becomes ``FullyConnected``, which calls oneDNN.
-oneDNN knows newer CPUs than the OpenBLAS in MXNet's wheel does, but wants its weights transposed.
+oneDNN knows newer CPUs than the OpenBLAS in MXNet's wheel, but needs its weights transposed.
 
-Neither knows a network, a loss or a loop. Where a graph cannot follow a function, the function runs
-as written, with one warning that says why: if it reads values (``asnumpy``, ``asscalar``, ``if`` on
-an array), changes its arguments, draws random numbers, or uses arrays without gradients that are
-not among its arguments. ``MLP_MX_TRACE=0`` in the environment switches all of this off.
+Both work for any network, loss and loop. A function that cannot be traced runs as written, with one
+warning that says why: because it reads values (``asnumpy``, ``asscalar``, ``if`` on an array),
+changes its arguments, draws random numbers, or uses arrays without gradients that are not among its
+arguments. Set ``MLP_MX_TRACE=0`` in the environment to turn all of this off.
 
 A graph depends on what its function reads: numbers, strings, small lists, dicts and NumPy arrays,
 and functions, in globals, closure variables, defaults and attributes, there and in the functions of

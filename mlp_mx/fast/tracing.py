@@ -38,16 +38,16 @@ def traced(function):
     Parameters
     ----------
     function : callable
-        Takes NDArrays and anything else, by position or keyword, in lists, tuples and dicts, too,
-        or `packed` parameters. Returns one NDArray. It may be called under ``autograd.record``.
+        Takes NDArrays, lists, tuples and dicts of them, `packed` parameters, and anything else, by
+        position or keyword. Returns one NDArray. It may be called under ``autograd.record``.
 
     Returns
     -------
     callable
         With the same arguments and result. The function itself runs once for each combination of
-        shapes, types, other arguments, and of what it reads from its surroundings: globals, closure
-        variables, defaults, attributes, and the functions that it calls. Some later calls are
-        computed both ways and compared, ever more rarely.
+        shapes, types and other arguments, and again whenever something that it reads changes:
+        globals, closure variables, defaults, attributes, or functions that it calls. Some later
+        calls are computed both ways and compared, less and less often.
 
     Raises
     ------

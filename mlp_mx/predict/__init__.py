@@ -14,7 +14,7 @@ def __dir__():
 
 
 class Reading(NamedTuple):
-    """What a network makes of a picture."""
+    """How a network reads a picture."""
 
     digit: int  # the most likely class
     probability: float

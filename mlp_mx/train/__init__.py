@@ -30,7 +30,7 @@ def SGD(params, lr):
     Parameters
     ----------
     params : list of NDArray
-        With gradients attached and computed. Those without a gradient stay as they are.
+        With gradients attached and computed. Those without a gradient are not changed.
     lr : float
         Learning rate.
     """
@@ -69,9 +69,9 @@ def evaluate_accuracy(data_iterator, params, net=model.net):
 
 def train_epoch(params, train_data, learning_rate, net=model.net,
                 loss=model.softmax_cross_entropy, update=SGD, num_outputs=10):
-    """Pass over the training data once, with one update for each batch: the chapter's inner loop.
+    """Pass over the training data once, with one update per batch: the chapter's inner loop.
 
-    It runs as fast as its functions do: see `mlp_mx.fast.traced` and `mlp_mx.fast.packed`.
+    To make it fast, use `mlp_mx.fast.traced` functions and `mlp_mx.fast.packed` parameters.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def train_epoch(params, train_data, learning_rate, net=model.net,
     Returns
     -------
     float
-        The losses of all examples, in nats, summed.
+        The sum of the losses of all examples, in nats.
     """
     cumulative_loss = 0
     for data, label in train_data:
@@ -109,13 +109,13 @@ def fit(params, train_data, test_data, epochs=10, learning_rate=0.001, net=model
     Parameters
     ----------
     params : list of NDArray, float32
-        Changed in place. An array whose ``grad_req`` is "null" stays as it is.
+        Changed in place, except arrays whose ``grad_req`` is "null".
     train_data, test_data : iterable of (data, label)
         Batches as `mlp_mx.data.load` describes them; for arrays, see `mlp_mx.data.ArrayLoader`.
     epochs : int, default 10
         In total, including those before `start_epoch`.
     learning_rate : float, default 0.001
-        Small, because a batch's losses are summed and not averaged.
+        Small, because a batch's losses are summed, not averaged.
     net : callable, default `mlp_mx.model.net`
         ``net(X, params)`` returns logits; X is float32, shape (batch, num_inputs). The chapter's
         ``net(X)``, whose parameters are globals, works, too, and so does a gluon block.
@@ -147,7 +147,7 @@ def fit(params, train_data, test_data, epochs=10, learning_rate=0.001, net=model
     Warns
     -----
     UserWarning
-        If functions have to run as they are written, which is slower (see `mlp_mx.fast`), or if
+        If functions cannot be traced and so run slower (see `mlp_mx.fast`), or if
         training seems to go wrong: for example, if the loss has not fallen in an epoch.
     """
     check_arguments(params, train_data, test_data, epochs, learning_rate, net, loss, update)
