@@ -1,4 +1,4 @@
-"""The chapter's formulas to the letter, to hold the package's against."""
+"""The chapter's formulas, verbatim, to compare the package with."""
 
 from mlp_mx.runtime import autograd, nd
 
@@ -24,7 +24,7 @@ def SGD(params, lr):
 
 
 def step(X, label, params, lr, net=net, loss=softmax_cross_entropy, update=SGD):
-    """One turn of the training loop; returns the summed loss."""
+    """Run one step of the training loop; return the summed loss."""
     with autograd.record():
         losses = loss(net(X.reshape((len(X), -1)), params), nd.one_hot(label, 10))
     losses.backward()

@@ -1,4 +1,4 @@
-"""What the tests share: where MNIST is, and a process of its own for what is set at start-up."""
+"""What the tests share: MNIST, a trained network, and processes for what is set at start-up."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def trained(mnist_loaders):
 
 @pytest.fixture
 def few_glyphs(monkeypatch):
-    """656 training and 500 test images in the place of the whole data set."""
+    """Replace the glyphs by 656 training and 500 test images."""
     from small_run import SPLITS
 
     monkeypatch.setattr(glyphs, "load", lambda data_dir, progress: SPLITS)

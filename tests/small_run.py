@@ -1,4 +1,4 @@
-"""``python -m mlp_mx.train`` on a few images, for tests that end it before its time."""
+"""``python -m mlp_mx.train`` on a few images, for tests that stop it early."""
 
 import sys
 

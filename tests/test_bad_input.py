@@ -46,7 +46,7 @@ GOOD = {
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch, few_glyphs):
-    """A current folder to stumble over, and a small data set."""
+    """A current folder with files that must be refused, and a small data set."""
     monkeypatch.chdir(tmp_path)
     for name in ("folder", "folder.npz"):
         os.mkdir(name)
@@ -57,7 +57,7 @@ def folder(tmp_path, monkeypatch, few_glyphs):
 
 
 def refusal(capsys, name, line):
-    """The message, one line, with which a command refuses another; what it has printed before."""
+    """Run a command that must refuse its line; return its one-line message, and its output."""
     try:
         code = COMMANDS[name].main(line)
     except SystemExit as exit:  # argparse's way out

@@ -1,4 +1,4 @@
-"""Checkpoints: the way there and back, damage of every kind, and files that mean harm."""
+"""Checkpoints: round trips, damage of every kind, and malicious files."""
 
 import io
 import os

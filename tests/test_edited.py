@@ -21,7 +21,7 @@ LEARNING_RATE = 0.002
 
 
 def init(*widths, seed=0):
-    """Parameters of layers of such widths, large enough for every one to matter."""
+    """Parameters of layers of these widths, large enough for each of them to matter."""
     random = np.random.RandomState(seed)
     shapes = [shape for pair in zip(widths, widths[1:]) for shape in (pair, pair[1:])]
     params = [nd.array(random.normal(0, 0.2, shape)) for shape in shapes]
@@ -105,7 +105,7 @@ def squared_error(yhat_linear, y):
 
 
 def momentum():
-    """A stateful update, which pairs its state with the parameters by their places."""
+    """A stateful update, which pairs its state with the parameters by position."""
     velocities = []
 
     def update(params, lr):
@@ -176,7 +176,7 @@ def test_fit_trains_and_evaluates_what_it_is_given(case):
 
 
 def test_a_relu_that_is_replaced_is_used_in_the_next_epoch(monkeypatch):
-    """As in a notebook, in which only the cell of relu is run again."""
+    """As in a notebook in which only the cell of relu is run again."""
     params, expected = init(64, 32, 32, 10), init(64, 32, 32, 10)
     epochs = train.fit(params, loader(), loader(), learning_rate=LEARNING_RATE, net=model.net)
     next(epochs)

@@ -1,4 +1,4 @@
-"""Four IDX files of one's own: glyphs written as IDX, whole, mixed up and damaged."""
+"""A user's four IDX files: glyphs written as IDX, intact, mixed up and damaged."""
 
 import gzip
 import json

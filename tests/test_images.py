@@ -1,4 +1,4 @@
-"""Pictures on their way to MNIST's form: what is read, what comes out, and what is refused."""
+"""Normalising pictures as MNIST was: what is read, what comes out, and what is rejected."""
 
 import gzip
 import io
@@ -53,7 +53,7 @@ def test_to_mnist_gives_mnists_form(width):
 
 @pytest.fixture
 def check_read(tmp_path, monkeypatch):
-    """Check that `drawing` is what is read from a picture of it, at half its size, too."""
+    """Check that `drawing` is read from a picture of it, also at half its size."""
 
     def check(picture, name, **options):
         picture.save(tmp_path / name, **options)

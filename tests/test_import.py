@@ -289,7 +289,7 @@ def conv():
 
 
 def three_lines(error):
-    """The parameters that the three lines of Python in a message load."""
+    """Load parameters with the three lines of Python in a message."""
     names = {}
     exec(str(error.value).partition("; to load it by hand: ")[2].replace("; ", "\n"), names)
     return [param.asnumpy() for param in names["params"]]

@@ -97,7 +97,7 @@ class Jobs:
         return job.returncode, out, errors
 
     def processes(self):
-        """From process number to role, for all that were started, and have not ended."""
+        """Return a dict from process number to role, for all processes still running."""
         found = {}
         for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
             try:
@@ -124,7 +124,7 @@ def free_port():
 
 @pytest.fixture
 def jobs(tmp_path):
-    """`Jobs`, of which no process may be left."""
+    """`Jobs` that must leave no process behind."""
     jobs = Jobs(tmp_path)
     yield jobs
     # After a killed launcher.

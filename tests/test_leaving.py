@@ -1,4 +1,4 @@
-"""The programs of ``docs/leaving.rst``, which know the network from its file alone."""
+"""The programs of ``docs/leaving.rst``, which need only the network's file."""
 
 import importlib.util
 import pathlib

@@ -1,4 +1,4 @@
-"""Downloads from real HTTP servers on loopback that misbehave as servers do."""
+"""Downloads from real HTTP servers on loopback, which misbehave as servers do."""
 
 import concurrent.futures
 import gzip
@@ -75,7 +75,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
             self.server.closing.wait(20)
 
     def trickle(self, content):
-        """Send a byte every 20 ms, so that no time-out of a socket ever ends it."""
+        """Send a byte every 20 ms, so that no socket time-out ever stops it."""
         for start in range(len(content)):
             if self.server.closing.wait(0.02):
                 break

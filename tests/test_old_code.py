@@ -1,4 +1,4 @@
-"""Old code, unedited, by each of the ways that ``docs/runtime.rst`` names."""
+"""Old code, unedited, in each of the ways that ``docs/runtime.rst`` names."""
 
 import collections
 import importlib.util
@@ -67,7 +67,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def old(tmp_path):
-    """A folder with a script of 2018 and the module beside it."""
+    """A folder with a script from 2018 and a module next to it."""
     (tmp_path / "train.py").write_text(OLD_SCRIPT)
     (tmp_path / "helper.py").write_text(
         "import numpy as np\nCONTENT = bytes(bytearray([1, 0, 0, 1, 1, 1, 2, 1]))\n"

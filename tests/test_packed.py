@@ -1,4 +1,4 @@
-"""Packed parameters: trained as they would be without, whatever is done to them in the block."""
+"""Packed parameters train as unpacked ones do, whatever is done to them in the block."""
 
 import warnings
 

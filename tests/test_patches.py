@@ -214,7 +214,7 @@ except AttributeError as error:
 
 @pytest.mark.slow
 def test_import_after_one_that_failed_because_of_a_scipy_for_another_numpy(python, tmp_path):
-    """As in a notebook, where somebody has tried ``import mxnet`` first."""
+    """As in a notebook after a first attempt to ``import mxnet``."""
     (tmp_path / "scipy" / "sparse").mkdir(parents=True)
     (tmp_path / "scipy" / "__init__.py").touch()
     (tmp_path / "scipy" / "sparse" / "__init__.py").write_text("import numpy; numpy.of_numpy_9")
@@ -304,7 +304,7 @@ def test_asscalar_computes_as_in_numpy_1():
 
 
 def test_generators_are_verified():
-    """Probabilities of 1/3 make expected frequencies that are no whole numbers."""
+    """Probabilities of 1/3 make expected frequencies that are not whole numbers."""
     pytest.importorskip("scipy.stats")
     options = {"probs": [1 / 3] * 3, "nsamples": 100000, "nrepeat": 3}
     mx.random.seed(3)

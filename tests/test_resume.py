@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("few_glyphs")
 
 @pytest.fixture
 def run(capsys):
-    """Run the command; what it has printed, in lines, and its errors."""
+    """Run the command; return the lines that it printed, and its errors."""
 
     def run(*arguments, code=0):
         assert train_command.main([*map(str, arguments)]) == code
@@ -29,7 +29,7 @@ def run(capsys):
 
 @pytest.fixture
 def path(tmp_path, run):
-    """What a run of two epochs saves."""
+    """The model saved by a run of two epochs."""
     path = tmp_path / "model.npz"
     run("--dataset", "glyphs", "--num-hidden", 16, "--epochs", 2, "--save", path)
     return path

@@ -1,4 +1,4 @@
-"""Loading MXNet, what is said where it does not load, and contexts."""
+"""Loading MXNet, the messages where it does not load, and contexts."""
 
 import concurrent.futures
 import os
@@ -236,7 +236,7 @@ def test_load_gives_up_on_a_job_without_a_scheduler(importing, monkeypatch, role
 @pytest.mark.parametrize("role, signum", [
     ("worker", signal.SIGINT), ("worker", signal.SIGTERM), ("server", signal.SIGINT)])
 def test_signals_end_what_waits_for_a_job(role, signum):
-    """At an address where somebody answers who is no scheduler, and waits for ever."""
+    """At an address where something other than a scheduler answers, and waits forever."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         process = subprocess.Popen(
             [sys.executable, "-c", "import signal, sys\n"

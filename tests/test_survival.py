@@ -1,4 +1,4 @@
-"""Training runs that are ended before their time, and go on to the same end as one that was not."""
+"""Interrupted training runs: resumed, they end as an uninterrupted run does."""
 
 import os
 import random
@@ -19,7 +19,7 @@ EPOCHS = 40
 
 
 def start(folder, epochs=EPOCHS):
-    """Start a run, or go on with one, that saves and logs each epoch in a folder."""
+    """Start or resume a run that saves and logs each epoch in a folder."""
     model = folder / "model.npz"
     options = ["--epochs", str(epochs), "--log", folder / "log",
                "--resume" if model.exists() else "--save", model]
@@ -28,14 +28,14 @@ def start(folder, epochs=EPOCHS):
 
 
 def end(process):
-    """Wait for the end that the run itself comes to; return what it printed of its epochs."""
+    """Wait for the run to end by itself; return what it printed about its epochs."""
     printed, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     return [line for line in printed.splitlines() if line.startswith("Epoch")]
 
 
 def result(folder):
-    """The parameters, and what the log says of each epoch, the time and the plan aside."""
+    """The parameters, and what the log says about each epoch, except time and plan."""
     params, _ = checkpoint.load(folder / "model.npz")
     epochs = {line.pop("epoch"): line for line in record.read(folder / "log")
               if line.pop("seconds") and line.pop("epochs")}

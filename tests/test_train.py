@@ -83,7 +83,7 @@ def test_diverging_training_stops_after_the_epoch():
 
 @pytest.mark.slow
 def test_ten_epochs_on_glyphs_reach_what_the_readme_says():
-    """The regression test of machines without MNIST: 97.90 %, the mean of three seeds."""
+    """The regression test for machines without MNIST: 97.90%, the mean of three seeds."""
     train_data, test_data = data.load("glyphs")
     params = model.init_params(seed=0)
     *_, last = train.fit(params, train_data, test_data)

@@ -61,18 +61,18 @@ def on(host, *command):
 
 
 def plug(host, plugged=True):
-    """Plug a host's cable into the switch, or pull it out, which neither end is told."""
+    """Plug a host's cable into the switch, or pull it out without telling either end."""
     ip("-n", SWITCH, "link", "set", host, *(["master", "bridge"] if plugged else ["nomaster"]))
 
 
 def all_processes(host):
-    """The numbers of what runs on a host."""
+    """Return the numbers of the processes on a host."""
     listed = subprocess.run(["ip", "netns", "pids", f"mlp-{host}"], stdout=subprocess.PIPE)
     return [*map(int, listed.stdout.split())]
 
 
 def processes():
-    """From process number to role, of what runs for jobs on the hosts."""
+    """Return a dict from process number to role, for the jobs' processes on the hosts."""
     found = {}
     for host in HOSTS:
         for number in all_processes(host):
@@ -89,7 +89,7 @@ def processes():
 
 @contextlib.contextmanager
 def network():
-    """Lend out the hosts; nothing is left of them afterwards."""
+    """Set up the hosts, and remove them afterwards."""
     try:
         ip("netns", "add", SWITCH)
         ip("-n", SWITCH, "link", "add", "bridge", "up", "type", "bridge")

@@ -36,7 +36,7 @@ def command(engine, train):
 
 
 def strike(case, job):
-    """Do to a job in training what the case is called after."""
+    """Do to a running job what the case's name says."""
     if case == "Ctrl-C":
         os.killpg(job.pid, signal.SIGINT)
     elif case == "unplugged host":

@@ -21,7 +21,7 @@ PACKAGES = {
 
 
 def run(package):
-    """Install a package, and run its job; return whether that ended well."""
+    """Install a package, and run its job; return whether that succeeded."""
     requirement, others = PACKAGES[package]
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
