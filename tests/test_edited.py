@@ -1,4 +1,4 @@
-"""Functions of one's own: what is passed is what is trained and evaluated, as the plain loop would.
+"""Users' own functions: they are trained and evaluated as by the plain loop."""
 
 The plain loop is the chapter's, operation by operation: no graph, no copies.
 """
