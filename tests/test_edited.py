@@ -1,4 +1,4 @@
-"""Users' own functions: they are trained and evaluated as by the plain loop."""
+"""Users' own functions: they are trained and evaluated as by the plain loop.
 
 The plain loop is the chapter's, operation by operation: no graph, no copies.
 """
