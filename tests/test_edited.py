@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import chapter
-from mlp_mx import InputError, fast, model, train
-from mlp_mx.data.loader import ArrayLoader
+from mlp_mx import InputError, data, fast, model, train
 from mlp_mx.runtime import autograd, gluon, mx, nd
 
 STEPS, BATCH = 200, 16
@@ -36,7 +35,7 @@ def loader():
     random = np.random.RandomState(1)
     images = random.uniform(0, 1, (STEPS * BATCH + 5, 64))
     label = (images @ random.normal(size=(64, 10))).argmax(axis=1)
-    return ArrayLoader(nd.array(images.reshape(-1, 8, 8, 1)), nd.array(label), BATCH)
+    return data.ArrayLoader(nd.array(images.reshape(-1, 8, 8, 1)), nd.array(label), BATCH)
 
 
 def plain_epoch(params, batches, net, loss=model.softmax_cross_entropy, update=chapter.SGD):

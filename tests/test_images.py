@@ -260,16 +260,20 @@ def test_to_mnist_refuses_blank_pictures():
     refuses(table, "blank")
 
 
-def test_components_are_those_of_a_flood_fill():
-    for share in (0.2, 0.4, 0.5, 0.8):
-        mask = np.random.RandomState(0).random_sample((40, 50)) < share
-        flooded, before = np.where(mask, np.arange(1, 2001).reshape(mask.shape), 0), None
-        while not np.array_equal(flooded, before):  # each pixel takes its neighbours' largest
-            flooded, before = np.where(mask, images._around(np.max, flooded, 1), 0), flooded
-        found = images._components(mask)
-        assert ((found > 0) == mask).all()
-        pairs = set(zip(found[mask], flooded[mask]))
-        assert len(pairs) == found.max() == len(np.unique(flooded[mask]))
+def spiral(first, last):
+    """A line from one number of turns around the middle to another."""
+    turn = np.linspace(first, last, 1000)
+    radius, angle = 10 + 36 * turn, 2 * np.pi * turn
+    points = 150 + np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    picture = Image.new("L", (300, 300), 255)
+    ImageDraw.Draw(picture).line([*map(tuple, points)], 0, 10)
+    return np.asarray(picture)
+
+
+def test_a_line_is_one_thing_however_it_winds():
+    for picture in spiral(0, 3), spiral(0, 3)[::-1], spiral(0, 3).T, spiral(0, 3).T[::-1]:
+        across = np.diff(images.to_mnist(picture)[14] > 128)
+        assert np.count_nonzero(across) == 12  # into the line and out of it, twice per turn
 
 
 @pytest.mark.parametrize("write, complaint", [
