@@ -224,6 +224,15 @@ def test_main_predicts_test_images_of_any_size_and_classes_by_name(
             assert result["class"] == classes[result["digit"]]
 
 
+def test_main_shows_numbers_if_the_model_has_more_classes_than_there_are_names(
+    capsys, tmp_path, small_images
+):
+    path = str(tmp_path / "model.npz")
+    checkpoint.save(path, [np.zeros((20, 4), "f4"), np.arange(4, dtype="f4")])  # always the last
+    assert predict_command.main([path, "--dataset", "idx", "--samples", "2"]) == 0
+    assert "model predictions are: 3 3\n" in capsys.readouterr().out
+
+
 def test_probabilities_and_read_take_networks_of_ones_own(test_data, trained, files):
     X = test_data.data[:50]
     expected = model.softmax(model.net(X, trained)).asnumpy()
@@ -270,7 +279,7 @@ def test_probabilities_and_read_take_networks_of_ones_own(test_data, trained, fi
     ("small.npz a.png", "small.npz: expected 784 inputs, for pictures of 28 x 28 pixels, found 6"),
     ("one.npz", "expected a network with 2 or more outputs, found 1"),
     ("small.npz", "the model was trained on faces; name that folder with --data-dir"),
-    ("model.npz --dataset idx", "20 inputs and 3 or more outputs, for sha\\x1bpes, found 784"),
+    ("model.npz --dataset idx", "20 inputs and 3 or more outputs for sha\\x1bpes, found 784"),
 ])
 @pytest.mark.usefixtures("small_images")
 def test_bad_lines_get_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, line, complaint):

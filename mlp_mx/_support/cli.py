@@ -43,6 +43,11 @@ class ArgumentParser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"mlp_mx {__version__}",
                           help="print the version and exit")
 
+    def add_shared(self, *names):
+        """Add arguments that several commands have: see `SHARED`."""
+        for name in names:
+            self.add_argument(name, **SHARED[name])
+
     def error(self, message):
         unknown = message.partition("unrecognized arguments: ")[2]
         hint = nearest(unknown.split("=")[0].split(" ")[0], self._option_string_actions)
@@ -101,6 +106,13 @@ def path(text):
     except InputError as error:
         raise argparse.ArgumentTypeError(error) from None
     return text
+
+
+SHARED = {
+    "model": {"type": path, "metavar": "MODEL", "help": "saved model, .npz or .params"},
+    "--ctx": {"default": "auto", "metavar": "NAME", "help": "device: auto, cpu, gpu or gpu:N"},
+    "--data-dir": {"type": path, "metavar": "DIR", "help": "folder for the data set"},
+}
 
 
 def check_different(args, *options):

@@ -1,9 +1,8 @@
 """``python -m mlp_mx.evaluate``: compare a saved model's accuracy with the recorded one."""
 
-import math
 import sys
 
-from .. import Error, InputError, checkpoint, data, runtime
+from .. import Error, checkpoint, data, runtime
 from .._support import cli
 from ..data import recorded
 from ..predict import relu_net
@@ -20,21 +19,11 @@ def _parser():
         "recorded when it was saved, and with the published accuracy. Exit code 1: it differs from "
         "the recorded accuracy by more than 1 image in 10 000.",
     )
-    add = parser.add_argument
-    add("model", type=cli.path, metavar="MODEL", help="saved model, .npz or .params")
-    add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
-    add("--dataset", choices=data.DATASETS,
-        help="data set (default: the one that the model was trained on)")
-    add("--data-dir", type=cli.path, metavar="DIR", help="folder for the data set")
+    parser.add_shared("model", "--ctx")
+    parser.add_argument("--dataset", choices=data.DATASETS,
+                        help="data set (default: the one that the model was trained on)")
+    parser.add_shared("--data-dir")
     return parser
-
-
-def _load_data(args, metadata, ctx):
-    """Load the training and the test data named on the command line or in the metadata."""
-    name, options = metadata.get("dataset"), {"ctx": ctx, "progress": True}
-    if args.dataset is None and isinstance(name, str):
-        return recorded.load_again(name, args.data_dir, **options)
-    return data.load(args.dataset or "auto", args.data_dir, **options)
 
 
 def _compare(part, measured, saved, published_accuracy):
@@ -55,14 +44,10 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     ctx = runtime.context(args.ctx)
     params, metadata = checkpoint.load(args.model, ctx)
-    loaders = _load_data(args, metadata, ctx)
-    name, num_outputs = loaders[0].name, loaders[0].num_outputs
-    num_inputs = math.prod(loaders[0].data.shape[1:])
-    if (params[0].shape[0], params[-1].size) != (num_inputs, num_outputs):
-        raise InputError(
-            f"{args.model}: expected a network with {num_inputs} inputs and {num_outputs} outputs "
-            f"for {name}, found {params[0].shape[0]} and {params[-1].size}; use another model or "
-            "data set")
+    loaders = recorded.load(recorded.name_in(metadata), args.dataset, args.data_dir, ctx=ctx,
+                            progress=True)
+    recorded.check_fits(args.model, params, loaders[0])
+    name = loaders[0].name
     print(f"{cli.printable(name)}: {loaders[0].num_examples} training and "
           f"{loaders[1].num_examples} test examples, on {ctx}", flush=True)
     saved = metadata if metadata.get("dataset") == name else {}

@@ -14,7 +14,7 @@ def _parser():
         "layers, with ReLU between them.",
     )
     add = parser.add_argument
-    add("model", type=cli.path, metavar="MODEL", help="saved model, .npz or .params")
+    parser.add_shared("model")
     add("out", type=cli.path, metavar="OUT", help="file to write, .onnx")
     add("--softmax", action="store_true", help="output probabilities instead of logits")
     return parser

@@ -1,7 +1,6 @@
 """``python -m mlp_mx.predict``: predictions for pictures and for test digits."""
 
 import json
-import math
 import os
 import sys
 import warnings
@@ -27,17 +26,17 @@ def _parser():
         "Exit code 2: no picture could be used; 1: some could not.",
     )
     add = parser.add_argument
-    add("model", type=cli.path, metavar="MODEL", help="saved model, .npz or .params")
+    parser.add_shared("model")
     add("image", type=cli.path, metavar="IMAGE", nargs="*", default=[],
         help="picture of one digit, dark on light or light on dark (default: random test images)")
-    add("--ctx", default="auto", metavar="NAME", help="device: auto, cpu, gpu or gpu:N")
+    parser.add_shared("--ctx")
     add("--samples", type=cli.integer(1, 10000), metavar="N",
         help=f"number of test images (default: {SAMPLES})")
     add("--seed", type=cli.integer(0, 2**32 - 1), metavar="N",
         help=f"seed for choosing the test images (default: {SEED})")
     add("--dataset", choices=data.DATASETS,
         help="data set of the test images (default: the one that the model was trained on)")
-    add("--data-dir", type=cli.path, metavar="DIR", help="folder for the data set")
+    parser.add_shared("--data-dir")
     add("--json", action="store_true", help="print one line of JSON per digit")
     add("--plot", type=cli.path, metavar="PATH", help="file for a figure of the predictions, .png, "
         ".svg or .pdf; each picture appears beside the 28 x 28 input made from it")
@@ -65,8 +64,7 @@ def _load_network(path, ctx):
     if not (isinstance(classes, list) and len(classes) == num_outputs
             and all(isinstance(name, str) for name in classes)):
         classes = None
-    name = metadata.get("dataset")
-    return params, name if name and isinstance(name, str) else None, classes
+    return params, recorded.name_in(metadata), classes
 
 
 def _result(probabilities, classes):
@@ -82,28 +80,15 @@ def _name(number, classes):
     return cli.printable(classes[number]) if classes else str(number)
 
 
-def _test_data(args, params, dataset):
-    """Load the test data named on the command line or in the model, if they fit the network."""
-    options = {"ctx": params[0].context, "progress": True}
-    if args.dataset is None and dataset:
-        _, test_data = recorded.load_again(dataset, args.data_dir, **options)
-    else:
-        _, test_data = data.load(args.dataset or "auto", args.data_dir, **options)
-    num_values = math.prod(test_data.data.shape[1:])
-    if num_values != params[0].shape[0] or test_data.num_outputs > params[-1].size:
-        raise InputError(
-            f"{args.model}: expected {num_values} inputs and {test_data.num_outputs} or more "
-            f"outputs, for {test_data.name}, found {params[0].shape[0]} and {params[-1].size}; use "
-            "another model or data set")
-    return test_data
-
-
 def _predict_test_digits(args, params, dataset, classes):
     """Print predictions and labels of random test digits, and draw them if asked to."""
     import numpy as np
 
-    test_data = _test_data(args, params, dataset)
-    classes = classes or test_data.classes
+    _, test_data = recorded.load(dataset, args.dataset, args.data_dir, ctx=params[0].context,
+                                 progress=True)
+    recorded.check_fits(args.model, params, test_data, or_more=True)
+    if test_data.num_outputs == params[-1].size:  # else a prediction may have no name
+        classes = classes or test_data.classes
     order = np.random.RandomState(args.seed or SEED).permutation(test_data.num_examples)
     chosen = nd.array(order[:args.samples or SAMPLES], params[0].context, dtype="int32")
     X = nd.take(test_data.data, chosen)

@@ -51,11 +51,11 @@ def _parser():
             options["type"] = cli.number(*LIMITS[name], type(default))
         add(f"--{name.replace('_', '-')}", f"{text} (default: {default})", **options)
 
-    add("--ctx", "device: auto, cpu, gpu or gpu:N", default="auto", metavar="NAME")
+    parser.add_shared("--ctx")
     add_setting("dataset", "mnist; glyphs (digits drawn from fonts); idx (four files in MNIST's "
                 "format, in --data-dir); or auto (MNIST if available, else glyphs)",
                 choices=data.DATASETS)
-    add("--data-dir", "folder for the data set", type=cli.path, metavar="DIR")
+    parser.add_shared("--data-dir")
     add_setting("epochs", "passes over the training data", metavar="N")
     add_setting("batch_size", "examples per step", metavar="N")
     add_setting("learning_rate", "step size", metavar="X")
@@ -133,15 +133,12 @@ def _start(args, ctx, progress):
     train_data, test_data = load(
         settings.dataset, args.data_dir, batch_size=settings.batch_size, seed=settings.seed,
         ctx=ctx, progress=progress)
-    num_inputs, num_outputs = math.prod(train_data.data.shape[1:]), train_data.num_outputs
     if params is None:
         params = model.init_params(
-            num_inputs, settings.num_hidden, num_outputs, settings.weight_scale, settings.seed, ctx)
-    elif (params[0].shape[0], params[-1].size) != (num_inputs, num_outputs):
-        raise InputError(
-            f"--resume {args.resume}: expected a network with {num_inputs} inputs and "
-            f"{num_outputs} outputs for {train_data.name}, found {params[0].shape[0]} and "
-            f"{params[-1].size}; use another model")
+            math.prod(train_data.data.shape[1:]), settings.num_hidden, train_data.num_outputs,
+            settings.weight_scale, settings.seed, ctx)
+    else:
+        recorded.check_fits(f"--resume {args.resume}", params, train_data)
     return settings._replace(dataset=train_data.name), history, params, train_data, test_data
 
 
