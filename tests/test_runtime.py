@@ -14,7 +14,7 @@ import pytest
 
 from mlp_mx import Error, InputError, runtime
 from mlp_mx.runtime import __main__ as runtime_command
-from mlp_mx.runtime import blas, cuda, diagnosis, imports, mx
+from mlp_mx.runtime import blas, cuda, diagnosis, environment, imports, mx
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 load = runtime.load.__wrapped__  # again and again
@@ -224,11 +224,12 @@ def test_load_refuses_an_environment_in_which_mxnet_aborts(
 @pytest.mark.parametrize("role", ["worker", "server"])
 def test_load_gives_up_on_a_job_without_a_scheduler(importing, monkeypatch, role, capsys):
     importing("loaded")
-    monkeypatch.setattr(diagnosis, "START", 0.5)
-    monkeypatch.setattr(diagnosis, "QUIET", 0.1)
+    monkeypatch.setattr(environment, "START", 0.5)
+    monkeypatch.setattr(environment, "QUIET", 0.1)
     for name, value in {**JOB, "DMLC_ROLE": role}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(Error, match="scheduler has not answered at 127.0.0.1:9 .* unset DMLC_ROLE"):
+    with pytest.raises(Error, match="^DMLC_ROLE is .* scheduler has not answered at 127"
+                       r"\.0\.0\.1:9 .* unset DMLC_ROLE"):
         load()
     assert capsys.readouterr().err.startswith("waiting for the scheduler at 127.0.0.1:9, since")
 

@@ -16,6 +16,7 @@ import time
 
 from .. import Error, InputError, runtime
 from .._support import cli, signals
+from ..runtime.environment import START
 from .roles import Job
 
 __all__ = ["Job", "run"]
@@ -29,8 +30,7 @@ def __dir__():
 SERVE = ["python", "-c", "from mlp_mx import runtime; runtime.load()"]
 POLL = 0.1  # seconds between two looks at the processes
 GRACE = 3  # seconds that a process has to end, before it is killed
-START = 60  # seconds until the scheduler can be reached,
-SILENCE = 20  # and without it later, after which the process of a rank ends
+SILENCE = 20  # seconds without the scheduler, after which the process of a rank ends
 TAIL = 2**16  # bytes of a process's errors that are kept, as many as a pipe holds
 KILLED = {128 + number: f"was killed by {number.name}" for number in signal.Signals}
 

@@ -5,7 +5,7 @@ import sys
 
 from . import Job, roles, run
 from .._support import cli, signals
-from ..runtime.diagnosis import check_environment
+from ..runtime import environment
 
 
 def _address(text):
@@ -38,7 +38,7 @@ def _parser():
 def main(argv=None):
     """Run a job, or this process's part of it, as the command line says."""
     args = _parser().parse_args(argv)
-    check_environment()
+    environment.check()
     rank, num_workers = roles.place(args.num_servers, args.num_workers)
     if rank is None:
         address = args.address or ("127.0.0.1", 0)

@@ -8,7 +8,8 @@ not, and needs no other package, so ``python -m mlp_mx.runtime`` can say why MXN
 - `removed` has the old names of Python and NumPy for other old code,
 - `hook` takes all of it into the processes that this one starts,
 - `blas` chooses OpenBLAS's kernel, `cuda` knows about GPUs,
-- `diagnosis` says what to do if MXNet does not load,
+- `environment` checks the variables that MXNet reads, `diagnosis` says what to do if MXNet does
+  not load,
 - `lazy` has MXNet's modules for this package's own, loaded when they are first used.
 """
 
@@ -17,7 +18,7 @@ import importlib
 import os
 import re
 
-from .. import InputError
+from .. import Error, InputError
 from .blas import blas_kernel, cpu_features
 from .imports import MXNetLoadError
 
@@ -57,13 +58,12 @@ def load():
     """
     from . import diagnosis, imports
 
-    diagnosis.check_environment()
     imports.install()
     try:
         for name in "numpy", "mxnet":
             module = importlib.import_module(name)
         return module
-    except MXNetLoadError:
+    except Error:  # which says all
         raise
     except Exception as error:  # NumPy, or the package as a whole, is not there
         raise MXNetLoadError(f"MXNet cannot be loaded: {diagnosis.explain(error)}") from error

@@ -148,10 +148,10 @@ class _PackageLoader(_Loader):
     """
 
     def exec_module(self, module):
-        from . import cuda, diagnosis
+        from . import cuda, diagnosis, environment
 
-        diagnosis.check_environment()
-        diagnosis.join_job()
+        environment.check()
+        environment.join_job()
         try:
             with _blas_kernel():
                 try:
