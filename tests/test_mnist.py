@@ -25,7 +25,8 @@ RACES = int(os.environ.get("MLP_MX_RACES", 1))
 MIRRORS, SECONDS, SECONDS_TO_REPEAT = mnist.MIRRORS, download.SECONDS, mnist.SECONDS_TO_REPEAT
 FILES = {name: gzip.compress(name.encode() * 1000, mtime=0) for name in mnist.FILES}
 FIRST = next(iter(FILES))
-KNOWN = {name: (len(body), hashlib.sha256(body).hexdigest()) for name, body in FILES.items()}
+KNOWN = {name: mnist.FILES[name]._replace(
+    size=len(body), sha256=hashlib.sha256(body).hexdigest()) for name, body in FILES.items()}
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
@@ -102,7 +103,8 @@ def server():
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch):
     """Small files in place of MNIST's, short times, and no mirror outside this machine."""
-    monkeypatch.setattr(mnist, "FILES", KNOWN)
+    for name, known in KNOWN.items():
+        monkeypatch.setitem(mnist.FILES, name, known)
     monkeypatch.setattr(mnist, "MIRRORS", ())
     monkeypatch.setattr(download, "SECONDS", 0.5)
     monkeypatch.setattr(mnist, "SECONDS_TO_REPEAT", 0.2)
@@ -256,7 +258,7 @@ def test_fetch_in_two_processes_at_once(server, python, tmp_path, race):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import test_mnist as t; from mlp_mx.data import mnist\n"
-        "mnist.FILES, mnist.MIRRORS = t.KNOWN, (); mnist.fetch(sys.argv[2])"
+        "mnist.FILES.update(t.KNOWN); mnist.MIRRORS = (); mnist.fetch(sys.argv[2])"
     )
     folder = tmp_path / "shared"
     with concurrent.futures.ThreadPoolExecutor() as pool:

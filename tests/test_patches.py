@@ -23,6 +23,7 @@ from numpy.testing import assert_array_equal
 
 from mlp_mx import Error
 from mlp_mx._support import mirrors
+from mlp_mx.data import mnist
 from mlp_mx.runtime import autograd, gluon, imports, mx, nd, numpy_names
 
 LEFT_ALONE = """
@@ -244,7 +245,7 @@ def mirror(tmp_path, monkeypatch):
 
 
 def test_data_sets_come_from_mirrors(mirror, tmp_path, capsys, mnist_dir):
-    for name in mirrors.MNIST_SHA1:
+    for name in mnist.FILES:
         shutil.copy(mnist_dir / name, mirror)
     assert gluon.data.vision.MNIST(str(tmp_path / "gluon"), train=False)[0][1] == 7
     assert mx.test_utils.get_mnist()["test_label"][:3].tolist() == [7, 2, 1]

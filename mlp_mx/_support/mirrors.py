@@ -5,7 +5,7 @@ import re
 
 from .. import InputError
 
-__all__ = ["MIRRORS", "MNIST_SHA1", "own_first", "without_password"]
+__all__ = ["MIRRORS", "own_first", "without_password"]
 
 # By gluon's names for data sets: URLs of folders with the files that gluon knows by SHA-1. LeCun's
 # own host answers 403 now.
@@ -22,15 +22,6 @@ MIRRORS = {
     ),
     "cifar10": ("https://www.cs.toronto.edu/~kriz/",),
     "cifar100": ("https://www.cs.toronto.edu/~kriz/",),
-}
-
-
-# Their SHA-1, for MXNet's functions that check none.
-MNIST_SHA1 = {
-    "train-images-idx3-ubyte.gz": "6c95f4b05d2bf285e1bfb0e7960c31bd3b3f8a7d",
-    "train-labels-idx1-ubyte.gz": "2a80914081dc54586dbdf242f9805a6b8d2a15fc",
-    "t10k-images-idx3-ubyte.gz": "c3a25af1f52dad7f726cce8cacb138654b760d48",
-    "t10k-labels-idx1-ubyte.gz": "763e7fa3757d93b0cdec073cef058b2004252c17",
 }
 
 

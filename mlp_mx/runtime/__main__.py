@@ -11,7 +11,7 @@ import sys
 
 from . import _gpus, blas, diagnosis, inherited, load
 from .. import Error, InputError, __version__
-from .._support import cli
+from .._support import cli, mnist_files
 
 PACKAGES = ("NumPy", "Matplotlib", "Pillow", "tqdm", "requests")
 
@@ -53,12 +53,11 @@ def _describe_mxnet():
 
 def _describe_data():
     try:
-        from ..data import mnist
-        folder = mnist.folder()
-    except (ImportError, Error) as error:  # the report is for machines that lack packages, too
+        folder = mnist_files.folder()
+    except Error as error:
         return {"data directory": f"not examined: {error}"}
     return {"data directory": str(folder),
-            **{f"  {name}": state for name, state in mnist.status(folder).items()}}
+            **{f"  {name}": state for name, state in mnist_files.status(folder).items()}}
 
 
 def _parser():

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import Error
 from .._support import files, mirrors
+from .._support.mnist_files import FILES
 from .numpy_names import IS_NUMPY_2
 
 __all__ = ["patch"]
@@ -150,7 +151,7 @@ def downloads_from_mirrors(module):
         if not match:
             return download(url, *args, **options)
         name, file = match.groups()
-        is_known = name != "mnist" or file in mirrors.MNIST_SHA1
+        is_known = name != "mnist" or file in FILES
         public, problems = mirrors.MIRRORS.get(name, ()) if is_known else (), []
         urls = [base + file for base in mirrors.own_first(
             public, "" if name == "mnist" else f"{name}/")] if public else [url]
@@ -183,16 +184,15 @@ def verified_mnist(module):
 
     def verified(url, fname=None, dirname=None, **options):
         name = url.rpartition("/")[2]
-        if name not in mirrors.MNIST_SHA1:
+        if name not in FILES:
             return download(url, fname, dirname, **options)
         from mxnet import gluon
 
         path = os.path.join(dirname or "", fname or name)
-        return gluon.utils.download(
-            url, path, sha1_hash=mirrors.MNIST_SHA1[name], **options)
+        return gluon.utils.download(url, path, sha1_hash=FILES[name].sha1, **options)
 
     def get_mnist_ubyte():
-        for name in mirrors.MNIST_SHA1:
+        for name in FILES:
             path = os.path.join("data", name[:-len(".gz")])
             if not os.path.exists(path):
                 with gzip.open(verified(f"http://data.mxnet.io/data/mnist/{name}",
