@@ -274,6 +274,17 @@ def test_a_line_is_one_thing_however_it_winds():
     for picture in spiral(0, 3), spiral(0, 3)[::-1], spiral(0, 3).T, spiral(0, 3).T[::-1]:
         across = np.diff(images.to_mnist(picture)[14] > 128)
         assert np.count_nonzero(across) == 12  # into the line and out of it, twice per turn
+    for picture in np.eye(30), np.eye(30)[::-1]:  # pixels that touch at their corners
+        image = images.to_mnist(np.pad(255 * picture.astype(np.uint8), 10))
+        assert [np.ptp(places) + 1 for places in np.nonzero(image)] == [20, 20]
+
+
+def test_things_at_opposite_sides_do_not_touch():
+    picture = Image.new("L", (300, 300), 255)
+    pen = ImageDraw.Draw(picture)
+    pen.line((0, 85, 170, 85), 0, 10)
+    pen.line((300, 85, 250, 85, 250, 220, 130, 220), 0, 10)
+    refuses(picture, "found several things")
 
 
 @pytest.mark.parametrize("write, complaint", [
