@@ -89,7 +89,7 @@ def load(dataset="auto", data_dir=None, batch_size=64, seed=0, ctx=None, progres
 
 def _read(dataset, data_dir, progress):
     """A data set's name, classes, their number, and an iterator over both halves as uint8."""
-    from . import glyphs, idx  # here, because --help does not need NumPy
+    from . import glyphs, idx  # here, because they use this module
 
     if dataset == "idx":
         return idx.load(data_dir)

@@ -2,7 +2,7 @@
 
 import json
 
-from .. import Error, InputError, __version__
+from .. import Error, InputError, __version__, checkpoint
 
 __all__ = ["to_onnx"]
 
@@ -42,8 +42,6 @@ def to_onnx(params, metadata=None, softmax=False):
     Error
         If the ``onnx`` package cannot be imported.
     """
-    from .. import checkpoint  # here, because --help does not need NumPy
-
     problem = checkpoint.problem_of(params)
     if problem:
         raise InputError(f"expected parameters [W1, b1, W2, b2, …] of layers: {problem}")

@@ -3,6 +3,7 @@
 import sys
 
 from . import to_onnx
+from .. import checkpoint
 from .._support import cli
 from .._support.files import check_writable, whole_file
 
@@ -26,8 +27,6 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     cli.check_different(args, "MODEL", "OUT")
     check_writable(args.out, ".onnx")
-    from .. import checkpoint  # here, because --help does not need NumPy
-
     params, metadata = checkpoint.load(args.model)
     model = to_onnx(params, metadata, args.softmax)
     with whole_file(args.out) as file:

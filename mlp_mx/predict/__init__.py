@@ -3,7 +3,9 @@
 import math
 from typing import Any, NamedTuple
 
-from .. import InputError
+import numpy as np
+
+from .. import InputError, model
 from ..runtime.lazy import nd
 
 __all__ = ["Reading", "probabilities", "read", "relu_net"]
@@ -36,8 +38,6 @@ def relu_net(X, params):
     NDArray, float32, shape (batch, num_outputs)
         Logits.
     """
-    from .. import model  # here, because --help does not need MXNet
-
     *hidden, (W, b) = zip(params[::2], params[1::2])
     for hidden_W, hidden_b in hidden:
         X = model.relu(nd.dot(X, hidden_W) + hidden_b)
@@ -66,10 +66,6 @@ def probabilities(X, params, net=relu_net):
     InputError
         If there are no examples, or if they do not have as many values as the network has inputs.
     """
-    import numpy as np  # here, because --help does not need it
-
-    from .. import model
-
     num_values = math.prod(X.shape[1:])
     num_inputs = params[0].shape[0] if net is relu_net else num_values
     if not len(X) or num_values != num_inputs:
@@ -101,7 +97,7 @@ def read(picture, params, net=relu_net) -> Reading:
     mlp_mx.predict.images.ImageError
         If the file is not a picture, or the picture does not show one digit.
     """
-    from . import images
+    from . import images  # here, because arrays do not need Pillow
 
     if not hasattr(picture, "shape"):
         picture = images.read(picture)

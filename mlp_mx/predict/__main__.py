@@ -5,10 +5,10 @@ import os
 import sys
 import warnings
 
-import mlp_mx  # whose modules are imported when they are first used: --help needs few of them
+import numpy as np
 
-from . import probabilities, read
-from .. import InputError, data
+from . import images, probabilities, read
+from .. import InputError, checkpoint, data, plot, runtime
 from .._support import cli
 from .._support.progress import steps
 from ..data import recorded
@@ -51,13 +51,13 @@ def _check(args):
                              "it, or the pictures")
     if args.plot is not None:
         cli.check_different(args, "--plot", "IMAGE")
-        mlp_mx.plot.check_path(args.plot)
-        mlp_mx.plot.check_count(len(args.image) or args.samples or SAMPLES)
+        plot.check_path(args.plot)
+        plot.check_count(len(args.image) or args.samples or SAMPLES)
 
 
 def _load_network(path, ctx):
     """The parameters, and the metadata that say what they were trained on."""
-    params, metadata = mlp_mx.checkpoint.load(path, ctx)
+    params, metadata = checkpoint.load(path, ctx)
     num_outputs, classes = params[-1].size, metadata.get("classes")
     if num_outputs < 2:
         raise InputError(f"{path}: expected a network with 2 or more outputs, found {num_outputs}")
@@ -82,8 +82,6 @@ def _name(number, classes):
 
 def _predict_test_digits(args, params, dataset, classes):
     """Print predictions and labels of random test digits, and draw them if asked to."""
-    import numpy as np
-
     _, test_data = recorded.load(dataset, args.dataset, args.data_dir, ctx=params[0].context,
                                  progress=True)
     recorded.check_fits(args.model, params, test_data, or_more=True)
@@ -105,9 +103,9 @@ def _predict_test_digits(args, params, dataset, classes):
         print("model predictions are:", between.join(_name(one, classes) for one in digits))
         print("true labels :         ", between.join(_name(one, classes) for one in labels))
     if args.plot is not None:
-        images = X.asnumpy().reshape(X.shape[:3])
+        pixels = X.asnumpy().reshape(X.shape[:3])
         names = classes and [cli.printable(name) for name in classes]
-        mlp_mx.plot.save(mlp_mx.plot.strip(images, digits, labels, names), args.plot)
+        plot.save(plot.strip(pixels, digits, labels, names), args.plot)
 
 
 def _predict_pictures(args, params, dataset, classes):
@@ -136,7 +134,7 @@ def _predict_pictures(args, params, dataset, classes):
             name = cli.printable(os.path.basename(path))
             drawn.append((_small(picture), image, f"{name}\n{caption}"))
     if drawn:
-        mlp_mx.plot.save(mlp_mx.plot.inputs(*zip(*drawn)), args.plot)
+        plot.save(plot.inputs(*zip(*drawn)), args.plot)
     return 0 if num_read == len(args.image) else 1 if num_read else 2
 
 
@@ -150,8 +148,6 @@ def _small(picture):
 
 def _try_to_read(path, params):
     """A file's picture, or None, and what is read in it, or None and why not."""
-    from . import images
-
     picture = None
     try:
         picture = images.read(path)
@@ -181,7 +177,7 @@ def main(argv=None):
     """Predict the digits in the pictures that the command line names, or test digits."""
     args = _parser().parse_intermixed_args(argv)  # options may stand between the pictures
     _check(args)
-    network = _load_network(args.model, mlp_mx.runtime.context(args.ctx))
+    network = _load_network(args.model, runtime.context(args.ctx))
     predict = _predict_pictures if args.image else _predict_test_digits
     return predict(args, *network)
 
