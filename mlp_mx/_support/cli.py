@@ -16,8 +16,8 @@ from .files import absolute
 from .. import Error, InputError, __version__
 
 __all__ = [
-    "ArgumentParser", "check_different", "command", "complain", "integer", "nearest", "number",
-    "path", "printable",
+    "ArgumentParser", "RawHelp", "check_different", "command", "complain", "nearest", "number", "path",
+    "printable",
 ]
 
 
@@ -90,11 +90,6 @@ def number(minimum, maximum, convert=float):
         return value
 
     return parse
-
-
-def integer(minimum, maximum):
-    """Argument type: a whole number from `minimum` to `maximum`."""
-    return number(minimum, maximum, int)
 
 
 def path(text):

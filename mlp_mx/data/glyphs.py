@@ -247,21 +247,18 @@ def _write(path, splits):
 
 def _read(path):
     """Return the splits in a file; raise an `InputError` if it is intact, but not the glyphs."""
+    names = [f"{split}_{kind}" for split in SIZES for kind in ("images", "labels")]
+    room = 4096 + sum(SIZES.values()) * (SIDE * SIDE + 1)
     # .npz files are ZIP archives, so reading an array checks its CRC.
     with open_regular(path) as file, np.load(file) as arrays:
-        names = [f"{split}_{kind}" for split in SIZES for kind in ("images", "labels")]
-        is_ours = sorted(arrays.files) == sorted(names)
-        if is_ours:  # and small: the directory is read, and nothing else yet
-            room = 4096 + sum(SIZES.values()) * (SIDE * SIDE + 1)
-            is_ours = sum(member.file_size for member in arrays.zip.infolist()) < room
-        if is_ours:
-            read = [arrays[name] for name in names]
-            splits = (read[0], read[1]), (read[2], read[3])
-            is_ours = _digest(splits) == DIGEST
-    if not is_ours:
-        raise InputError(f"{path} is intact but holds something other than glyphs; move it, or "
-                         f"{mnist.CURE}")
-    return splits
+        size = sum(member.file_size for member in arrays.zip.infolist())  # before any is read
+        if sorted(arrays.files) == sorted(names) and size < room:
+            train_images, train_labels, test_images, test_labels = (arrays[name] for name in names)
+            splits = (train_images, train_labels), (test_images, test_labels)
+            if _digest(splits) == DIGEST:
+                return splits
+    raise InputError(f"{path} is intact but holds something other than glyphs; move it, or "
+                     f"{mnist.CURE}")
 
 
 def _digest(splits):

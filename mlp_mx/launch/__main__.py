@@ -24,9 +24,9 @@ def _parser():
         "not authenticate each other: use a private network.",
     )
     add = parser.add_argument
-    add("-n", "--num-workers", type=cli.integer(1, 1000), metavar="N",
+    add("-n", "--num-workers", type=cli.number(1, 1000, int), metavar="N",
         help="processes that run the command (default with mpirun or srun: all remaining ones)")
-    add("-s", "--num-servers", type=cli.integer(1, 1000), default=1, metavar="N",
+    add("-s", "--num-servers", type=cli.number(1, 1000, int), default=1, metavar="N",
         help="processes that sum gradients")
     add("--address", type=_address, metavar="IP:PORT", help="where the scheduler listens "
         "(default: 127.0.0.1, any port; with srun: the first node of the step)")

@@ -30,9 +30,9 @@ def _parser():
     add("image", type=cli.path, metavar="IMAGE", nargs="*", default=[],
         help="picture of one digit, dark on light or light on dark (default: random test images)")
     parser.add_shared("--ctx")
-    add("--samples", type=cli.integer(1, 10000), metavar="N",
+    add("--samples", type=cli.number(1, 10000, int), metavar="N",
         help=f"number of test images (default: {SAMPLES})")
-    add("--seed", type=cli.integer(0, 2**32 - 1), metavar="N",
+    add("--seed", type=cli.number(0, 2**32 - 1, int), metavar="N",
         help=f"seed for choosing the test images (default: {SEED})")
     add("--dataset", choices=data.DATASETS,
         help="data set of the test images (default: the one that the model was trained on)")
