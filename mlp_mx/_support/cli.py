@@ -16,8 +16,8 @@ from .files import absolute
 from .. import Error, InputError, __version__
 
 __all__ = [
-    "ArgumentParser", "RawHelp", "check_different", "command", "complain", "nearest", "number", "path",
-    "printable",
+    "ArgumentParser", "RawHelp", "check_different", "command", "complain", "nearest", "number",
+    "path", "printable",
 ]
 
 
