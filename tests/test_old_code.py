@@ -175,6 +175,13 @@ def test_runner_ends_as_python_does(code, exit_code, tmp_path):
     assert ours[-1:] == plain.stderr.splitlines()[-1:]
 
 
+def test_distutils_is_found_at_the_first_try(python):
+    """Newer Pythons do not look at finders that are added while they look for a module."""
+    result = python(*RUN, "-c", "import sys\n"
+                    "print(any(finder.find_spec('distutils') for finder in [*sys.meta_path]))")
+    assert result.stdout == "True\n", result.stderr
+
+
 def test_signals_reach_the_script(tmp_path):
     (tmp_path / "waits.py").write_text(
         "import signal, sys, time\n"

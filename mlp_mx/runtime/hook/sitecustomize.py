@@ -25,10 +25,20 @@ class Finder:
             from mlp_mx import runtime
 
             return runtime.everywhere().find_spec(name, path, target)
+        return None
+
+
+class LastFinder:
+    """Has `mlp_mx.runtime` find ``distutils``, unless Python or setuptools does."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
         if name == "distutils":
             from mlp_mx import runtime
 
-            runtime.everywhere()  # which finds it last, after Python's own and setuptools'
+            runtime.everywhere()
+            # Its own finder comes too late: Python 3.14 looks through a copy of sys.meta_path.
+            return runtime.removed.find_distutils()
         return None
 
 
@@ -54,6 +64,7 @@ def _call_on():
 
 if sys.version_info >= (3, 9):
     sys.meta_path.insert(0, Finder)
+    sys.meta_path.append(LastFinder)
     if "__getattr__" not in vars(collections):
         collections.__getattr__ = _old_name
 _call_on()
