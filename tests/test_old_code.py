@@ -3,6 +3,7 @@
 import collections
 import importlib.util
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -114,8 +115,8 @@ def test_children_of_all_kinds_find_mxnet_and_old_names(tmp_path, python):
         """))
     result = python("-W", "ignore", *RUN, tmp_path / "pools.py")
     lines = result.stdout.splitlines()
-    assert lines[:5] == [f"{method} [2.0, 3.0]" for method in ("fork", "spawn", "forkserver")
-                         ] + ["4.0", "4.0"], result.stderr
+    assert lines[:5] == [f"{method} [2.0, 3.0]" for method in
+                         multiprocessing.get_all_start_methods()] + ["4.0", "4.0"], result.stderr
     assert lines[5:] == (["[5.0]"] if importlib.util.find_spec("joblib") else [])
     assert (result.stderr, result.returncode) == ("", 0)
 
@@ -173,6 +174,13 @@ def test_runner_ends_as_python_does(code, exit_code, tmp_path):
     if "numpy" not in code and "collections" not in code:  # their __getattr__ is in the traceback
         assert run.stderr == plain.stderr
     assert ours[-1:] == plain.stderr.splitlines()[-1:]
+
+
+def test_distutils_is_found_at_the_first_try(python):
+    """Newer Pythons do not look at finders that are added while they look for a module."""
+    result = python(*RUN, "-c", "import sys\n"
+                    "print(any(finder.find_spec('distutils') for finder in [*sys.meta_path]))")
+    assert result.stdout == "True\n", result.stderr
 
 
 def test_signals_reach_the_script(tmp_path):

@@ -5,10 +5,10 @@ The first import of MXNet or NumPy, and the first use of a name that `collection
 """
 
 import collections
+import importlib.machinery  # "from importlib.machinery import" imports warnings on Python 3.14
+import importlib.util
 import os
 import sys
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
@@ -20,15 +20,25 @@ class Finder:
     @staticmethod
     def find_spec(name, path=None, target=None):
         if name == "mlp_mx":
-            return PathFinder.find_spec(name, [PROJECT])
+            return importlib.machinery.PathFinder.find_spec(name, [PROJECT])
         if name in ("mxnet", "numpy"):
             from mlp_mx import runtime
 
             return runtime.everywhere().find_spec(name, path, target)
+        return None
+
+
+class LastFinder:
+    """Has `mlp_mx.runtime` find ``distutils``, unless Python or setuptools does."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
         if name == "distutils":
             from mlp_mx import runtime
 
-            runtime.everywhere()  # which finds it last, after Python's own and setuptools'
+            runtime.everywhere()
+            # Its own finder comes too late: Python 3.14 looks through a copy of sys.meta_path.
+            return runtime.removed.find_distutils()
         return None
 
 
@@ -46,14 +56,15 @@ def _old_name(name):
 def _call_on():
     """Run the ``sitecustomize`` that Python would have run without this one."""
     folders = [folder for folder in sys.path if os.path.abspath(folder) != HERE]
-    spec = PathFinder.find_spec("sitecustomize", folders)
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", folders)
     if spec:
-        sys.modules["sitecustomize"] = module = module_from_spec(spec)
+        sys.modules["sitecustomize"] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
 
 
 if sys.version_info >= (3, 9):
     sys.meta_path.insert(0, Finder)
+    sys.meta_path.append(LastFinder)
     if "__getattr__" not in vars(collections):
         collections.__getattr__ = _old_name
 _call_on()
