@@ -179,7 +179,7 @@ def test_runner_ends_as_python_does(code, exit_code, tmp_path):
 def test_distutils_is_found_at_the_first_try(python):
     """Newer Pythons do not look at finders that are added while they look for a module."""
     result = python(*RUN, "-c", "import sys\n"
-                    "print(any(finder.find_spec('distutils') for finder in [*sys.meta_path]))")
+                    "print(any(each.find_spec('distutils', None) for each in [*sys.meta_path]))")
     assert result.stdout == "True\n", result.stderr
 
 
