@@ -30,7 +30,7 @@ class _Thread(threading.local):
     """
 
     def __init__(self):
-        self.packs, self.is_tracing, self.checking = [], False, None
+        self.packs, self.is_tracing, self.checking, self.refusals = [], False, None, []
 
 
 thread = _Thread()

@@ -27,9 +27,6 @@ AHEAD = 4  # calls, after which Python waits for the result of as many calls bef
 DIFFERENT = ("gives different results as a graph, as functions that draw random numbers or change "
              "their arguments do")
 _warned = weakref.WeakSet()
-_lock = threading.Lock()  # of `_num_tracing`, the threads for which `NDArray.asnumpy` is replaced
-_num_tracing = 0
-_asnumpy = []  # MXNet's own
 
 
 def traced(function):
@@ -385,30 +382,27 @@ def _reading_refused():
 
     Yields a list of the refusals.
     """
-    global _num_tracing
-    refusals = thread.refusals = []
-    was_tracing, thread.is_tracing = thread.is_tracing, True
-    with _lock:
-        if not _num_tracing:
-            _asnumpy[:] = [nd.NDArray.asnumpy]
-            nd.NDArray.asnumpy = _refused
-        _num_tracing += 1
+    _watch_reading()
+    was_tracing, thread.is_tracing, thread.refusals = thread.is_tracing, True, []
     try:
-        yield refusals
+        yield thread.refusals
     finally:
-        with _lock:
-            _num_tracing -= 1
-            if not _num_tracing:
-                nd.NDArray.asnumpy = _asnumpy[0]
         thread.is_tracing = was_tracing
 
 
-def _refused(self):
-    """``NDArray.asnumpy`` while a thread traces; other threads read as ever."""
-    if not thread.is_tracing:
-        return _asnumpy[0](self)
-    thread.refusals.append(Untraceable("prints or reads an array's values"))
-    raise thread.refusals[-1]
+@functools.lru_cache(maxsize=None)
+def _watch_reading():
+    """Have ``NDArray.asnumpy`` refuse in a thread that traces; other threads read as ever."""
+    original = nd.NDArray.asnumpy
+
+    @functools.wraps(original)
+    def asnumpy(self):
+        if not thread.is_tracing:
+            return original(self)
+        thread.refusals.append(Untraceable("prints or reads an array's values"))
+        raise thread.refusals[-1]
+
+    nd.NDArray.asnumpy = asnumpy
 
 
 def _check_alike(pairs, tolerance, of_the_largest=0):
