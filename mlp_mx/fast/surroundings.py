@@ -68,14 +68,14 @@ class Surroundings:
     """
 
     def __init__(self, function):
-        self._function, self.arrays = function, []
-        self._reads = None  # (a namespace's `get`, a name, the value found there)
+        self._function, self.arrays, self._token = function, [], None
+        self._reads = ()  # (a namespace's `get`, a name, the value found there)
         self._containers = ()  # (a list, dict or set, its description)
         self._tokens = {}
 
     def token(self):
         """A number that is the same as long as everything read is the same."""
-        if self._reads is None or not self._is_unchanged():
+        if self._token is None or not self._is_unchanged():
             walk = _Walk(self._function)
             self._reads, self._containers, self.arrays = walk.reads, walk.containers, walk.arrays
             key = (tuple((name, described(value)) for _, name, value in walk.reads),

@@ -124,7 +124,7 @@ class _Graphs(threading.local):
                                "as written")
                     return self._as_written(args, kwargs)
                 graph = self._graphs[call.key] = call.trace()
-            elif graph.calls + 1 >= graph.next_check or thread.checking:
+            elif graph.is_due() or thread.checking:
                 call.compare(graph)
             return call.execute(graph)
         except Untraceable as reason:
@@ -270,7 +270,7 @@ class _Call:
         """Raise `Untraceable` if the function no longer computes what its graph does."""
         self._wait()
         where = thread.checking or f"call {graph.calls + 1} with these shapes"
-        if graph.calls + 1 >= graph.next_check:
+        if graph.is_due():
             graph.next_check *= 10
         try:
             with self._recorded() as (result, variables, before):

@@ -33,7 +33,7 @@ class First:
     """
 
     def __init__(self, batch, train_data, params, net, loss):
-        self._batch, self.net, self._loss = batch, net, loss
+        self._batch, self.net, self._loss, self.num_outputs = batch, net, loss, None
         output, losses = self._computed(params, *batch)
         _, label = batch
         _check_losses(losses, len(label), loss)
@@ -49,7 +49,7 @@ class First:
     def _computed(self, params, X, label):
         with autograd.record():
             output = self.net(X.copy().reshape((len(X), -1)), params)  # which may change its batch
-            self.num_outputs = num_outputs_of(output, label, self.net)
+            self.num_outputs = self.num_outputs or num_outputs_of(output, label, self.net)
             return output, self._loss(output, nd.one_hot(label, self.num_outputs))
 
     def compare_late(self, params, late, epoch):
