@@ -21,9 +21,10 @@ Submodules, and MXNet itself, are imported on first use: ``import mlp_mx; mlp_mx
 import importlib
 import sys
 
-__version__ = "0.3.0"
+from ._support.errors import Error, InputError
+from ._version import __version__
 
-
+__all__ = ["Error", "InputError", "__version__"]
 _SUBMODULES = (
     "checkpoint", "data", "export", "fast", "launch", "model", "plot", "predict", "runtime",
     "train",
@@ -37,22 +38,7 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({"Error", "InputError", "__version__", *_SUBMODULES})
-
-
-class Error(Exception):
-    """An error that the user can fix; the message is one line that says how.
-
-    A command prints the message without a traceback and ends with `exit_code`.
-    """
-
-    exit_code = 1
-
-
-class InputError(Error, ValueError):
-    """An argument, an option or a file that cannot be used."""
-
-    exit_code = 2
+    return [*__all__, *_SUBMODULES]
 
 
 def _complain(*error):

@@ -3,9 +3,9 @@
 import importlib
 import sys
 
-from . import InputError
 from ._support import cli
 from ._support.commands import COMMANDS
+from ._support.errors import InputError
 
 
 def main(argv=None):

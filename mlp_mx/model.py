@@ -4,7 +4,7 @@ import numbers
 
 import numpy as np
 
-from . import InputError
+from ._support.errors import InputError
 from ._support.functions import computed, net_of_params
 from .runtime.lazy import mx, nd
 

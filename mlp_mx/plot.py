@@ -11,8 +11,8 @@ import textwrap
 
 import numpy as np
 
-from . import InputError
 from ._support.drawing import check_drawing, import_matplotlib
+from ._support.errors import InputError
 from ._support.files import check_suffix, check_writable, whole_file
 
 __all__ = [

@@ -11,9 +11,10 @@ import signal
 import sys
 import warnings
 
+from .._version import __version__
 from . import signals
+from .errors import Error, InputError
 from .files import absolute
-from .. import Error, InputError, __version__
 
 __all__ = [
     "ArgumentParser", "RawHelp", "check_different", "command", "complain", "nearest", "number",

@@ -4,7 +4,7 @@ import os
 import shutil
 import warnings
 
-from .. import InputError
+from .errors import InputError
 
 __all__ = ["check_drawing", "import_matplotlib"]
 

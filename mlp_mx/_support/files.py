@@ -6,7 +6,7 @@ import os
 import stat
 import tempfile
 
-from .. import Error, InputError
+from .errors import Error, InputError
 
 __all__ = [
     "WriteError", "absolute", "append_line", "check_suffix", "check_writable", "open_regular",

@@ -7,7 +7,7 @@ import textwrap
 import traceback
 import warnings
 
-from .. import InputError
+from .errors import InputError
 
 __all__ = ["FAILURES", "computed", "name_of", "net_of_params", "parts_of", "reason_of", "warn_of"]
 

@@ -3,7 +3,7 @@
 import os
 import re
 
-from .. import InputError
+from .errors import InputError
 
 __all__ = ["MIRRORS", "own_first", "without_password"]
 

@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from .. import InputError
+from .errors import InputError
 from .files import absolute, open_regular
 
 __all__ = ["CURE", "FILES", "Known", "file_status", "folder", "status"]

@@ -12,9 +12,10 @@ import warnings
 
 import numpy as np
 
-from .. import Error, InputError, __version__
 from .._support.cli import printable
+from .._support.errors import Error, InputError
 from .._support.files import check_suffix, check_writable, open_regular, whole_file
+from .._version import __version__
 from ..runtime.lazy import mx, nd
 from .formats import MAX_BYTES, read_npz, read_params
 from .layers import NotLayersError, found_in, in_chapters_form, names

@@ -2,7 +2,7 @@
 
 import warnings
 
-from .. import InputError
+from .._support.errors import InputError
 from ..runtime.lazy import mx
 from . import mnist
 

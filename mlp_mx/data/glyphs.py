@@ -15,8 +15,8 @@ import warnings
 
 import numpy as np
 
-from .. import Error, InputError
 from .._support.drawing import import_matplotlib
+from .._support.errors import Error, InputError
 from .._support.files import WriteError, open_regular, whole_file
 from .._support.progress import steps
 from . import mnist

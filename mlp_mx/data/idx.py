@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 
-from .. import InputError
+from .._support.errors import InputError
 from .._support.files import open_regular
 from . import DATASETS, mnist
 

@@ -4,10 +4,10 @@ import numbers
 
 import numpy as np
 
-from . import transform
-from .. import InputError
+from .._support.errors import InputError
 from .._support.progress import steps
 from ..runtime import gluon, mx, nd
+from . import transform
 
 __all__ = ["ArrayLoader", "check_batches"]
 

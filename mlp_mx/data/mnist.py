@@ -6,11 +6,11 @@ import hashlib
 import time
 import zlib
 
-from . import download
-from .. import Error, InputError
 from .._support import mirrors
+from .._support.errors import Error, InputError
 from .._support.files import WriteError, whole_file
 from .._support.mnist_files import CURE, FILES, file_status, folder, status
+from . import download
 
 __all__ = ["CURE", "DownloadError", "FILES", "MIRRORS", "fetch", "folder", "status"]
 

@@ -2,7 +2,8 @@
 
 import math
 
-from .. import InputError, data
+from .. import data
+from .._support.errors import InputError
 
 __all__ = ["check_fits", "choice", "load", "load_again", "name_in"]
 

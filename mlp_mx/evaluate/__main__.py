@@ -2,8 +2,9 @@
 
 import sys
 
-from .. import Error, checkpoint, data, runtime
+from .. import checkpoint, data, runtime
 from .._support import cli
+from .._support.errors import Error
 from ..data import recorded
 from ..predict import relu_net
 from ..train import evaluate_accuracy, published

@@ -2,7 +2,9 @@
 
 import json
 
-from .. import Error, InputError, __version__, checkpoint
+from .. import checkpoint
+from .._support.errors import Error, InputError
+from .._version import __version__
 
 __all__ = ["to_onnx"]
 

@@ -8,7 +8,7 @@ import weakref
 
 import numpy as np
 
-from .. import InputError
+from .._support.errors import InputError
 from .._support.functions import FAILURES, computed, name_of, parts_of, reason_of, warn_of
 from ..runtime.lazy import autograd, nd
 from .graph import Graph, Untraceable, rewritten

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 
-from .. import Error, InputError, runtime
+from .. import runtime
 from .._support import cli, signals
+from .._support.errors import Error, InputError
 from ..runtime.environment import START
 from .roles import Job
 

@@ -6,7 +6,7 @@ import re
 import socket
 from typing import NamedTuple
 
-from .. import InputError
+from .._support.errors import InputError
 
 # Variables that hold a process's rank and the number of processes: Open MPI's, MPICH's, Slurm's.
 STARTERS = {

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import InputError, model
+from .. import model
+from .._support.errors import InputError
 from ..runtime.lazy import nd
 
 __all__ = ["Reading", "probabilities", "read", "relu_net"]

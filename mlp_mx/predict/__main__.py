@@ -7,12 +7,13 @@ import warnings
 
 import numpy as np
 
-from . import images, probabilities, read
-from .. import InputError, checkpoint, data, plot, runtime
+from .. import checkpoint, data, plot, runtime
 from .._support import cli
+from .._support.errors import InputError
 from .._support.progress import steps
 from ..data import recorded
 from ..runtime.lazy import nd
+from . import images, probabilities, read
 
 SAMPLES, SEED = 10, 0  # the defaults, unless there are pictures
 PICTURE_SIDE = 600  # pixels of a user's picture that are kept for the figure

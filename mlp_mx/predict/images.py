@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
-from .. import InputError
+from .._support.errors import InputError
 from .._support.files import open_regular
 from ..data.form import BOX, centred
 

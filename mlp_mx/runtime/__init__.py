@@ -18,7 +18,7 @@ import importlib
 import os
 import re
 
-from .. import Error, InputError
+from .._support.errors import Error, InputError
 from .blas import blas_kernel, cpu_features
 from .imports import MXNetLoadError
 

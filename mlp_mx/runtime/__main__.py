@@ -9,9 +9,10 @@ import platform
 import subprocess
 import sys
 
-from . import _gpus, blas, diagnosis, inherited, load
-from .. import Error, InputError, __version__
 from .._support import cli, mnist_files
+from .._support.errors import Error, InputError
+from .._version import __version__
+from . import _gpus, blas, diagnosis, inherited, load
 
 PACKAGES = ("NumPy", "Matplotlib", "Pillow", "tqdm", "requests")
 

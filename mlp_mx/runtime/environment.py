@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from .. import Error, InputError
+from .._support.errors import Error, InputError
 
 __all__ = ["START", "check", "join_job"]
 

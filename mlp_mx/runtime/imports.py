@@ -14,7 +14,7 @@ import sys
 import types
 import warnings
 
-from .. import Error
+from .._support.errors import Error
 
 __all__ = ["Finder", "MXNetLoadError", "install"]
 

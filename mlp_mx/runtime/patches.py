@@ -15,8 +15,8 @@ import types
 
 import numpy as np
 
-from .. import Error
 from .._support import files, mirrors
+from .._support.errors import Error
 from .._support.mnist_files import FILES
 from .numpy_names import IS_NUMPY_2
 

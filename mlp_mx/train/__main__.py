@@ -7,10 +7,11 @@ import os
 import sys
 from typing import NamedTuple
 
-from . import SGD, Epoch, distributed, fit, published, record
-from .. import InputError, checkpoint, data, model
+from .. import checkpoint, data, model
 from .._support import cli, signals
+from .._support.errors import InputError
 from ..data import recorded
+from . import SGD, Epoch, distributed, fit, published, record
 
 
 def _default(function, name):

@@ -5,7 +5,7 @@ import numbers
 
 import numpy as np
 
-from .. import InputError
+from .._support.errors import InputError
 from .._support.functions import name_of
 from ..runtime.lazy import autograd, mx, nd
 

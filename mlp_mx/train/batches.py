@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from .. import InputError
+from .._support.errors import InputError
 from .._support.progress import steps
 from ..runtime.lazy import mx, nd
 

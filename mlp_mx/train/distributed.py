@@ -9,7 +9,8 @@ import contextlib
 import os
 import zlib
 
-from .. import InputError, fast, runtime
+from .. import fast, runtime
+from .._support.errors import InputError
 from ..runtime.lazy import mx, nd
 
 __all__ = ["Part", "Workers", "context", "join"]

@@ -5,7 +5,7 @@ import inspect
 import warnings
 from typing import Any, Callable, NamedTuple, TypeVar
 
-from .. import Error
+from .._support.errors import Error
 
 __all__ = ["Epoch", "lazily"]
 

@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 
-from .. import Error, InputError, fast
+from .. import fast
+from .._support.errors import Error, InputError
 from .._support.functions import name_of, parts_of, warn_of
 from ..runtime.lazy import autograd, nd
 from .batches import num_outputs_of

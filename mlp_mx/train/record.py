@@ -4,7 +4,8 @@ import json
 import os
 import warnings
 
-from .. import Error, InputError, checkpoint, plot
+from .. import checkpoint, plot
+from .._support.errors import Error, InputError
 from .._support.files import append_line, check_writable, open_regular
 from . import published
 
