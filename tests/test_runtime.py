@@ -138,7 +138,7 @@ def test_pip_makes_an_environment_where_it_may_not_change_the_systems(monkeypatc
     monkeypatch.setattr(diagnosis.importlib.util, "find_spec", lambda name: name in modules)
     assert diagnosis.pip(diagnosis.INSTALL) == "pip install --no-deps mxnet==1.9.1"
     (tmp_path / "EXTERNALLY-MANAGED").touch()
-    venv = "python3 -m venv ~/mlp_mx && . ~/mlp_mx/bin/activate && pip install ."
+    venv = "python3 -m venv .venv && . .venv/bin/activate && pip install ."
     assert diagnosis.pip("pip install .") == venv
     assert diagnosis.pip(diagnosis.INSTALL) == f"{venv} && pip install --no-deps mxnet==1.9.1"
     (tmp_path / "EXTERNALLY-MANAGED").unlink()

@@ -98,7 +98,7 @@ def pip(command):
     has_pip = importlib.util.find_spec("pip") and not os.path.exists(marker)
     if sys.prefix != sys.base_prefix or has_pip:
         return command
-    steps = ["python3 -m venv ~/mlp_mx", ". ~/mlp_mx/bin/activate"]
+    steps = ["python3 -m venv .venv", ". .venv/bin/activate"]
     if not importlib.util.find_spec("ensurepip"):
         steps.insert(0, _as_root("apt-get update && apt-get install -y python3-venv"))
     if not command.startswith(INSTALL_PACKAGE):

@@ -4,6 +4,7 @@
 #
 #   debian.sh make DIR SUITE [ARCH]   a minimal system, e.g. trixie arm64
 #   debian.sh enter DIR COMMAND...    run a command in it, in a copy of this checkout
+#   debian.sh readme DIR              the README's first lines, with one epoch
 #   debian.sh dockerfile DIR          what `docker build` and `docker run` do, with one epoch
 #   debian.sh cures DIR               a user's way: install, then follow what each error says
 #
@@ -13,7 +14,8 @@ checkout=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
 
 make() {
     local root=$1 suite=$2 arch=${3:-$(dpkg --print-architecture)}
-    debootstrap --variant=minbase --arch="$arch" "$suite" "$root"
+    # With mounts of its own: interrupted, it leaves none behind.
+    unshare --mount debootstrap --variant=minbase --arch="$arch" "$suite" "$root"
     if [ -n "${PIP_CERT:-}" ]; then
         cp "$PIP_CERT" "$root/pip-cert.pem"
     fi
@@ -51,6 +53,14 @@ dockerfile() {
         esac
     done 3< <(instructions)
     enter "$root" python -m mlp_mx.train --epochs 1
+}
+
+# All lines of the README's first blocks but the one that gets the project, which is there.
+readme() {
+    local lines
+    lines=$(sed -n -e '/^    git clone /d' -e 's/^    //p' -e '/mlp_mx\.train$/q' "$checkout/README.rst")
+    echo "$lines"
+    enter "$1" bash -ec "$lines --epochs 1"
 }
 
 cures() {
