@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 
 from mlp_mx import Error, checkpoint, data, plot, predict, runtime
+from mlp_mx.data import recorded
 
 
 def top_confusions(labels, predictions, count=5):
@@ -35,9 +36,11 @@ def main(argv=None):
         plot.check_path(path)
 
     params, metadata = checkpoint.load(args.model, runtime.context("auto"))
-    trained_on = str(metadata.get("dataset")).lower()
-    dataset = args.dataset or (trained_on if trained_on in data.DATASETS else "auto")
-    _, test_data = data.load(dataset, args.data_dir, ctx=params[0].context, progress=True)
+    options = {"ctx": params[0].context, "progress": True}
+    if args.dataset is None and metadata.get("dataset"):
+        _, test_data = recorded.load_again(metadata["dataset"], args.data_dir, **options)
+    else:
+        _, test_data = data.load(args.dataset or "auto", args.data_dir, **options)
 
     probabilities = predict.probabilities(test_data.data, params)
     predictions = probabilities.argmax(axis=1)

@@ -95,6 +95,7 @@ def test_misclassified_prints_and_draws(example, trained, mnist_loaders, monkeyp
     ("own_digit.py --image absent.png", "absent.png: cannot be read: No such file or directory"),
     ("misclassified.py absent.npz", "absent.npz cannot be read: No such file or directory"),
     ("misclassified.py small.npz --out absent", "absent/confusion.png cannot be written: No such"),
+    ("misclassified.py fashion.npz", "the model was trained on fashion; name that folder with "),
     ("compare_runs.py absent.jsonl", "absent.jsonl cannot be read: No such file or directory"),
     ("compare_runs.py empty.jsonl", "no epochs in empty.jsonl; train with --log first"),
     ("compare_runs.py other.jsonl", "other.jsonl: expected a log of mlp_mx.train, each line with"),
@@ -104,6 +105,7 @@ def test_misclassified_prints_and_draws(example, trained, mnist_loaders, monkeyp
 ])
 def test_examples_refuse_in_one_line(example, tmp_path, line, message):
     checkpoint.save("small.npz", model.init_params(num_inputs=20, num_hidden=3))
+    checkpoint.save("fashion.npz", model.init_params(num_hidden=3), dataset="fashion")
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "other.jsonl").write_text('{"epoch": [1], "loss": 1, "train_accuracy": 1, '
                                           '"test_accuracy": 1, "seconds": 1}\n')
