@@ -206,6 +206,22 @@ def test_a_plot_of_two_digits_is_refused():
     refuses(plotted(draw_two), "expected one digit, found")
 
 
+@pytest.mark.parametrize("draw", [
+    lambda figure, _: figure.add_subplot(),
+    lambda figure, _: figure.add_subplot(title="a title", xlabel="x"),
+], ids=["axes", "labels"])
+def test_a_plot_of_nothing_is_blank(draw):
+    refuses(plotted(draw), "found a blank picture")
+    refuses(plotted(draw, dpi=300), "found a blank picture")
+
+
+def test_a_zero_of_straight_lines_is_no_frame():
+    zero = Image.new("L", (300, 300), 255)
+    ImageDraw.Draw(zero).rectangle((80, 40, 220, 260), outline=0, width=8)
+    read = images.to_mnist(np.asarray(zero))
+    assert np.ptp(np.nonzero(read > 127)[0]) + 1 == 20 and not read[10:18, 13:15].any()
+
+
 def test_an_eight_of_straight_lines_is_no_frame():
     eight = Image.new("L", (200, 300), 255)
     pen = ImageDraw.Draw(eight)

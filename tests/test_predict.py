@@ -254,12 +254,16 @@ def test_probabilities_and_read_take_networks_of_ones_own(test_data, trained, fi
         expected = np.exp(oracle.log_softmax(z if net is predict.relu_net else a))
         found = predict.probabilities(X, deep, net=net)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    images_as_loaded = predict.relu_net(X, deep).asnumpy()  # as `train.fit` passes them
+    assert (images_as_loaded == predict.relu_net(X.flatten(), deep).asnumpy()).all()
     for X in (np.zeros((0, 784)), np.zeros((3, 27, 28))):
         with pytest.raises(InputError, match="one or more examples of 784 values, found shape"):
             predict.probabilities(X, deep)
 
     for path, label in zip(files, (7, 2, 1)):
         reading = predict.read(path, trained)
+        assert repr(reading) == (
+            f"Reading(digit={reading.digit}, probability={reading.probability:.4f}, …)")
         picture = images.read(path)
         assert reading.digit == label == reading.probabilities.argmax()
         assert reading.probability == reading.probabilities.max()

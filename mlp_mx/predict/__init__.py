@@ -24,13 +24,16 @@ class Reading(NamedTuple):
     probabilities: Any  # of all classes: ndarray of float32, shape (num_outputs,)
     image: Any  # the network's input: ndarray of uint8, shape (28, 28), white on black
 
+    def __repr__(self):
+        return f"Reading(digit={self.digit}, probability={self.probability:.4f}, …)"
+
 
 def relu_net(X, params):
     """The forward pass of `mlp_mx.model.net`, for any number of layers.
 
     Parameters
     ----------
-    X : NDArray, float32, shape (batch, num_inputs)
+    X : NDArray, float32, shape (batch, …)
     params : list of NDArray
         ``[W1, b1, W2, b2, …]``; all layers but the last end in a ReLU.
 
@@ -39,6 +42,7 @@ def relu_net(X, params):
     NDArray, float32, shape (batch, num_outputs)
         Logits.
     """
+    X = X.flatten()
     *hidden, (W, b) = zip(params[::2], params[1::2])
     for hidden_W, hidden_b in hidden:
         X = model.relu(nd.dot(X, hidden_W) + hidden_b)

@@ -27,6 +27,7 @@ SOLID = 6.2  # pixels of 20: no stroke of a digit is as wide
 UNEVEN = 2.2  # times the width of the strokes: no square this large fits in one
 BRIGHTNESS = np.array([0.299, 0.587, 0.114])  # of red, green and blue
 COLOURFUL = 1.5  # times the contrast of brightness: a colour is preferred to it
+THIN = 0.02  # of the shorter side of a plot: its frame is no wider
 PANEL = 24  # grey levels, of 255, between a figure's panel, or its frame, and the page
 MIN_CONTRAST = 12  # grey levels, of 255, between a digit and its background
 NOISE = 8  # times the noise: a digit stands out by more
@@ -174,7 +175,10 @@ def _panel(image):
     labels = _components(marks)
     largest = np.argsort(-np.bincount(labels.ravel())[1:])[:8] + 1
     boxes = [box for number in largest for box in _enclosed(image, labels == number)]
-    return _panel(boxes[0]) if len(boxes) == 1 else image
+    filled = [box for box in boxes if _marks(box)[0].any()]
+    if not filled and len(boxes) == 1:
+        raise ImageError(BLANK)
+    return _panel(filled[0]) if len(filled) == 1 else image
 
 
 def _marks(image):
@@ -187,7 +191,10 @@ def _marks(image):
 
 
 def _enclosed(image, mask):
-    """Yield what an upright frame or panel encloses, if the mask is one and that is not blank."""
+    """Yield what an upright frame or panel encloses, if the mask is one.
+
+    What is blank counts if the frame is thin: that of a plot, not a square 0.
+    """
     (top, bottom), (left, right) = (  # without the ticks along it
         np.flatnonzero(count > 0.9 * count.max())[[0, -1]]
         for count in (mask.sum(axis=1), mask.sum(axis=0)))
@@ -200,7 +207,7 @@ def _enclosed(image, mask):
         inside = image[top + margin:bottom + 1 - margin, left + margin:right + 1 - margin]
         marks, plain = _marks(inside)
         if plain == 1:
-            if marks.any():
+            if marks.any() or box.sum() / sum(2 * box.shape) < THIN * min(box.shape):
                 yield inside
             return
 
