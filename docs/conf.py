@@ -24,7 +24,7 @@ version = release = mlp_mx.__version__
 extensions = [
     "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib.programoutput",
 ]
-exclude_patterns = ["_build", "page"]
+exclude_patterns = ["_build", "jupyter_execute", "page"]
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"ignore-module-all": True}  # else the order is that of __all__
