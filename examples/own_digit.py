@@ -35,6 +35,7 @@ def draw(picture, ink, digit, probabilities):
     for cell, title, image in zip(axes, titles, (picture, ink, digit)):
         cell.imshow(image, cmap="gray", vmin=0, vmax=255)
         cell.set_title(title, loc="left")
+        cell.set_anchor("N")  # titles at one height
         cell.axis("off")
     prediction = probabilities.argmax()
     colors = [BLUE if digit == prediction else GREY for digit in range(10)]
