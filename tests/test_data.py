@@ -157,16 +157,15 @@ def test_array_loader_is_public_and_does_not_load_mxnet_before_it_is_used(python
 
 def test_readme_trains_on_ones_own_arrays(capsys):
     readme = (pathlib.Path(__file__).parents[1] / "README.rst").read_text()
-    code = textwrap.dedent(re.search(
-        r"code-block:: python\n\n( +train_data = data.ArrayLoader\(.*?\n)\n\S", readme, re.S)[1])
+    block = r"code-block:: python\n\n( +from mlp_mx [^\n]*\n\n +train_data = data.ArrayLo.*?\n)\n\S"
+    code = textwrap.dedent(re.search(block, readme, re.S)[1])
     random = np.random.RandomState(0)
     label, test_label = random.randint(0, 10, 2000), random.randint(0, 10, 300)
     X, test_X = (random.randint(0, 100, (len(one), 8, 8)).astype(np.uint8)
                  for one in (label, test_label))
     for images, one in (X, label), (test_X, test_label):
         images[np.arange(len(one)), one % 8, one // 8] = 255  # a bright pixel tells the label
-    exec(code, {"data": data, "model": model, "train": train, "X": X, "label": label,
-                "test_X": test_X, "test_label": test_label})
+    exec(code, {"X": X, "label": label, "test_X": test_X, "test_label": test_label})
     accuracies = [float(line) for line in capsys.readouterr().out.splitlines()]
     assert len(accuracies) == 10 and accuracies[-1] > 0.9
 
