@@ -179,6 +179,14 @@ def test_runtime_command_reports_without_packages(python, tmp_path, missing, fou
     assert re.search(f"^MXNet: .*{re.escape(found)}", result.stdout, re.MULTILINE)
 
 
+def test_running_old_code_says_that_mxnet_is_not_installed(python):
+    result = python("-S", "-m", "mlp_mx.runtime", "-c", "print(1)", PYTHONPATH=str(REPOSITORY))
+    assert (result.returncode, result.stdout) == (0, "1\n")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("warning: MXNet cannot be loaded: it is not installed (")
+    assert "install --no-deps mxnet==1.9.1" in result.stderr
+
+
 def test_importing_from_runtime_says_what_is_wrong(python, tmp_path):
     (tmp_path / "mxnet.py").write_text(
         "import os, sys; print('numpy' in sys.modules, os.environ.get('OPENBLAS_CORETYPE'))\n"

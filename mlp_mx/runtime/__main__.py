@@ -4,6 +4,7 @@ With arguments, this process becomes the Python that runs them, in an environmen
 `inherited` by what it starts.
 """
 
+import importlib.util
 import os
 import platform
 import subprocess
@@ -76,6 +77,9 @@ def run(arguments):
     if sys.flags.ignore_environment:
         raise InputError("omit Python's options -E and -I; with them, the processes that it starts "
                          "do not find MXNet")
+    if not importlib.util.find_spec("mxnet"):  # else importing it says what is wrong
+        reason = diagnosis.explain(ModuleNotFoundError(name="mxnet"))
+        cli.complain(f"warning: MXNet cannot be loaded: {reason}")
     options = subprocess._args_from_interpreter_flags()  # as multiprocessing passes them on
     os.execve(sys.executable, [sys.executable, *options, *arguments], inherited(os.environ))
 
