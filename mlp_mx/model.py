@@ -150,6 +150,7 @@ def predict(X, params, net=net):
     Parameters
     ----------
     X : NDArray or ndarray, shape (batch, …)
+        uint8 is divided by 255, as `mlp_mx.data.ArrayLoader` does.
     params
         As for `net`.
     net : callable, optional
@@ -160,6 +161,8 @@ def predict(X, params, net=net):
     NDArray, float32, shape (batch,)
         Class indices.
     """
+    scale = 255 if getattr(X, "dtype", None) == np.uint8 else 1
     if not isinstance(X, nd.NDArray):
         X = nd.array(X, params[0].context)
-    return nd.argmax(computed(net_of_params(net), X.flatten(), params), axis=1)
+    X = X.flatten().astype("float32") / scale
+    return nd.argmax(computed(net_of_params(net), X, params), axis=1)

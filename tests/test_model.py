@@ -73,6 +73,16 @@ def test_logits_loss_and_gradients_match_numpy_and_finite_differences():
             assert found == pytest.approx((above - below) / 2e-6, rel=1e-3, abs=1e-3), name
 
 
+def test_predict_takes_pixels_as_array_loader_does():
+    pixels = np.random.RandomState(0).randint(0, 256, (50, 28, 28)).astype(np.uint8)
+    params = model.init_params(num_hidden=8, weight_scale=1, seed=0)
+    params[1][:] = 100 * params[1]  # biases, so that the scale of the input matters
+    expected = model.predict(nd.array(pixels) / 255, params).asnumpy()
+    assert (model.predict(nd.array(pixels), params).asnumpy() != expected).any()
+    for same in (pixels, nd.array(pixels, dtype="uint8"), pixels / 255):
+        assert (model.predict(same, params).asnumpy() == expected).all()
+
+
 def test_softmax_and_loss_of_huge_logits_are_finite_and_rows_keep_their_own_scale():
     rows = np.array([[1000, -1000, 1000], [-1000, -1000, -1000], [500, 501, 502], [0, 1, 2]])
     np.testing.assert_allclose(
