@@ -36,11 +36,8 @@ def main(argv=None):
         plot.check_path(path)
 
     params, metadata = checkpoint.load(args.model, runtime.context("auto"))
-    options = {"ctx": params[0].context, "progress": True}
-    if args.dataset is None and metadata.get("dataset"):
-        _, test_data = recorded.load_again(metadata["dataset"], args.data_dir, **options)
-    else:
-        _, test_data = data.load(args.dataset or "auto", args.data_dir, **options)
+    _, test_data = recorded.load(recorded.name_in(metadata), args.dataset, args.data_dir,
+                                 ctx=params[0].context, progress=True)
 
     probabilities = predict.probabilities(test_data.data, params)
     predictions = probabilities.argmax(axis=1)

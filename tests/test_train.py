@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import chapter
-from mlp_mx import data, fast, model, runtime, train
+from mlp_mx import InputError, data, fast, model, runtime, train
 from mlp_mx.data import ArrayLoader
 from mlp_mx.train import published
 from mlp_mx.runtime import autograd, nd
@@ -54,6 +54,13 @@ def test_two_hundred_steps_equal_the_chapters_formulas(trained):
     for param, expected, initial in zip(params, literal, start):
         assert np.abs(param.asnumpy() - expected.asnumpy()).max() < 5e-5
         assert np.abs(param.asnumpy() - initial.asnumpy()).max() > 1e-3  # it did learn
+
+
+@pytest.mark.parametrize("arrange", [
+    lambda X, label: X, lambda X, label: (X, label), lambda X, label: [(X, label)]])
+def test_arrays_in_place_of_batches_are_told_of_the_loader(arrange):
+    with pytest.raises(InputError, match=r"use data\.ArrayLoader\(X, label\)$"):
+        train.evaluate_accuracy(arrange(np.zeros((4, 784)), np.zeros(4)), model.init_params())
 
 
 def test_evaluate_accuracy_takes_any_batches_and_matches_numpy():

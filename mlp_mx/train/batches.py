@@ -11,6 +11,7 @@ from ..runtime.lazy import mx, nd
 __all__ = ["for_evaluation", "for_training", "num_outputs_of", "with_labels_in_range"]
 
 EVALUATION_BATCH = 500  # examples evaluated at once, where they are in memory anyway
+OF_ARRAYS = "; for arrays of your own, use data.ArrayLoader(X, label)"
 BATCHES_PER_READ = 50  # whose labels are looked at together, since Python waits for them
 
 
@@ -93,7 +94,9 @@ def _checked(batch):
                 found += ("; pass class numbers, label[:, 0]" if label.shape[1] == 1 else
                           "; if the labels are one-hot, pass class numbers, label.argmax(axis=1)")
         elif len(batch) == 2 and all(hasattr(array, "shape") for array in batch):
-            found += "; for arrays of your own, use data.ArrayLoader(X, label)"
+            found += OF_ARRAYS
+    elif hasattr(batch, "shape"):  # a row of an array, instead of a batch
+        found += OF_ARRAYS
     raise InputError("expected batches (data, label), NDArrays of shapes (n, …) and (n,) with n at "
                      f"least 1, found {found}")
 
