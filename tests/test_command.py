@@ -58,6 +58,22 @@ def test_a_run_with_a_home_and_data_that_nobody_can_write_to(tmp_path, mnist_dir
     assert (work / "model.npz").exists()
 
 
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="this is root")
+@pytest.mark.parametrize("option", ["save", "log", "plot"])
+def test_without_permission_nothing_is_trained(tmp_path, option):
+    suffix = {"save": "npz", "log": "jsonl", "plot": "png"}[option]
+    kept, folder = tmp_path / f"kept.{suffix}", tmp_path / "folder"
+    kept.touch(0o444)
+    folder.mkdir(0o555)
+    for path in kept, folder / f"new.{suffix}":
+        result = subprocess.run(
+            [*(AS_A_USER if os.geteuid() == 0 else []), *small_run.COMMAND, f"--{option}", path],
+            capture_output=True, text=True, timeout=60)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr == f"error: {path} cannot be written: Permission denied\n"
+    assert {*tmp_path.iterdir()} == {kept, folder} and not [*folder.iterdir()]
+
+
 @pytest.mark.parametrize("option, default", [
     ("ctx", "auto"), ("dataset", "auto"), ("epochs", 10), ("batch-size", 64),
     ("learning-rate", 0.001), ("num-hidden", 256), ("weight-scale", 0.01), ("seed", 0)])

@@ -77,7 +77,7 @@ def test_idx_takes_any_size_and_counts_classes_in_both_halves(tmp_path):
 
 def test_labels_from_1_are_shifted_and_classes_have_names(folder, arrays):
     letters = "\n".join("abcdefghij")
-    (folder / "classes.txt").write_text(letters + "\n")
+    (folder / "classes.txt").write_text(letters + "\n", "utf-8-sig")  # as editors on Windows do
     assert data.load("idx", folder)[1].classes == list("abcdefghij")
     write(folder, [arrays[0], arrays[1] + 1, arrays[2], arrays[3] + 1])
     with pytest.warns(UserWarning, match=f"labels in {folder} begin at 1; 1 is subtracted"):

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import warnings
 
 import pytest
@@ -71,6 +72,26 @@ def test_a_disk_that_is_full_for_an_epoch_costs_nothing(tmp_path):
         run.finish()
     assert [one["epoch"] for one in record.read(log)] == [0, 1, 2]
     assert checkpoint.load(save)[1]["history"] == EPOCHS
+
+
+def test_an_epoch_that_a_kill_kept_from_being_saved_is_logged_twice(tmp_path, monkeypatch):
+    paths = {"save": tmp_path / "model.npz", "log": tmp_path / "log"}
+    run = recorder(**paths)
+    run.write(EPOCHS[0])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint, "save", lambda *args, **options: signal.raise_signal(signal.SIGINT))
+        run.write(EPOCHS[1])
+    history = checkpoint.load(paths["save"])[1]["history"]
+    assert history == EPOCHS[:1]
+    recorder(history, **paths).write(EPOCHS[1])
+    assert [one["epoch"] for one in record.read(paths["log"])] == [0, 1, 1]
+
+
+def test_the_last_of_two_runs_to_finish_an_epoch_wins(tmp_path):
+    first, second = recorder(save=tmp_path / "model.npz"), recorder(save=tmp_path / "model.npz")
+    for run, number in (first, 0), (second, 0), (first, 1), (second, 1), (first, 2):
+        run.write(EPOCHS[number])
+        assert checkpoint.load(tmp_path / "model.npz")[1]["history"] == EPOCHS[:number + 1]
 
 
 def test_a_resumed_run_is_saved_again_and_its_epochs_are_not_logged_again(tmp_path):

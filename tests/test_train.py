@@ -1,5 +1,6 @@
 """Training against the chapter's formulas, NumPy and the published table."""
 
+import concurrent.futures
 import warnings
 
 import numpy as np
@@ -61,6 +62,21 @@ def test_two_hundred_steps_equal_the_chapters_formulas(trained):
 def test_arrays_in_place_of_batches_are_told_of_the_loader(arrange):
     with pytest.raises(InputError, match=r"use data\.ArrayLoader\(X, label\)$"):
         train.evaluate_accuracy(arrange(np.zeros((4, 784)), np.zeros(4)), model.init_params())
+
+
+def test_two_threads_train_at_once():
+    X, label = synthetic(640)
+    batches = [(X[start:start + 32], label[start:start + 32]) for start in range(0, 640, 32)]
+
+    def trained(seed):
+        params = model.init_params(num_hidden=16, seed=seed)
+        epochs = [epoch[:4] for epoch in train.fit(params, batches, batches, 2)]
+        return epochs, [param.asnumpy().tolist() for param in params]
+
+    expected = [trained(seed) for seed in (0, 1)]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for _ in range(3):
+            assert [*pool.map(trained, (0, 1))] == expected
 
 
 def test_evaluate_accuracy_takes_any_batches_and_matches_numpy():

@@ -155,7 +155,7 @@ def _classes(folder, num_outputs):
     path = folder / "classes.txt"
     try:
         with open_regular(path) as file:
-            names = file.read(MOST_CLASS_NAMES).decode().strip().splitlines()
+            names = file.read(MOST_CLASS_NAMES).decode("utf-8-sig").strip().splitlines()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

@@ -39,7 +39,8 @@ class Recorder:
         metadata = {**settings, "classes": classes} if classes else settings
         self.model = Model(save, params, metadata, self.history)
         curves = Curves(plot, settings, self.history)
-        self._sinks = [sink for sink in (self.model, Log(log, settings), curves) if sink.path]
+        # The log first: a kill between the two leaves an epoch that is logged and trained again.
+        self._sinks = [sink for sink in (Log(log, settings), self.model, curves) if sink.path]
         self._problems = {}  # by sink
         for sink in self._sinks:
             if history and sink in (self.model, curves):  # what a resumed run starts from
