@@ -5,6 +5,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from mlp_mx import runtime
+from mlp_mx.runtime import __main__ as runtime_command
 
 RUN = ("-m", "mlp_mx.runtime")
 HOOK = runtime.inherited({})["PYTHONPATH"]
@@ -156,6 +158,12 @@ def test_runner_is_python(arguments, tmp_path):
                            capture_output=True, text=True) for start in ((), RUN)]
     assert json.loads(seen[0].stdout) == json.loads(seen[1].stdout)
     assert seen[0].stderr == seen[1].stderr == ""
+
+
+@pytest.mark.parametrize("options", [["-E"], ["-B", "-I"], ["-bE"]])
+def test_runner_refuses_options_that_would_switch_it_off(options, capsys):
+    assert runtime_command.main([*options, "script.py"]) == 2
+    assert re.fullmatch("error: omit Python's options -E and -I; .*\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("code, exit_code", [

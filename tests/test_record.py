@@ -79,7 +79,8 @@ def test_an_epoch_that_a_kill_kept_from_being_saved_is_logged_twice(tmp_path, mo
     run = recorder(**paths)
     run.write(EPOCHS[0])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoint, "save", lambda *args, **options: signal.raise_signal(signal.SIGINT))
+        patch.setattr(
+            checkpoint, "save", lambda *args, **options: signal.raise_signal(signal.SIGINT))
         run.write(EPOCHS[1])
     history = checkpoint.load(paths["save"])[1]["history"]
     assert history == EPOCHS[:1]

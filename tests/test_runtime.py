@@ -229,17 +229,18 @@ def test_load_refuses_an_environment_in_which_mxnet_aborts(
             load()
 
 
-@pytest.mark.parametrize("role", ["worker", "server"])
-def test_load_gives_up_on_a_job_without_a_scheduler(importing, monkeypatch, role, capsys):
+@pytest.mark.parametrize("role, host", [
+    ("worker", "127.0.0.1"), ("server", "127.0.0.1"), ("worker", "no..host")])
+def test_load_gives_up_on_a_job_without_a_scheduler(importing, monkeypatch, role, host, capsys):
     importing("loaded")
     monkeypatch.setattr(environment, "START", 0.5)
     monkeypatch.setattr(environment, "QUIET", 0.1)
-    for name, value in {**JOB, "DMLC_ROLE": role}.items():
+    for name, value in {**JOB, "DMLC_ROLE": role, "DMLC_PS_ROOT_URI": host}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(Error, match="^DMLC_ROLE is .* scheduler has not answered at 127"
-                       r"\.0\.0\.1:9 .* unset DMLC_ROLE"):
+    with pytest.raises(Error, match="^DMLC_ROLE is .* scheduler has not answered at "
+                       f"{host}:9 .* unset DMLC_ROLE"):
         load()
-    assert capsys.readouterr().err.startswith("waiting for the scheduler at 127.0.0.1:9, since")
+    assert capsys.readouterr().err.startswith(f"waiting for the scheduler at {host}:9, since")
 
 
 @pytest.mark.parametrize("role, signum", [

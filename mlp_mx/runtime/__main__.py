@@ -5,8 +5,10 @@ With arguments, this process becomes the Python that runs them, in an environmen
 """
 
 import importlib.util
+import itertools
 import os
 import platform
+import re
 import subprocess
 import sys
 
@@ -74,7 +76,7 @@ def _parser():
 
 def run(arguments):
     """Become ``python *arguments``; does not return."""
-    if sys.flags.ignore_environment:
+    if sys.flags.ignore_environment or _has_isolating_option(arguments):
         raise InputError("omit Python's options -E and -I; with them, the processes that it starts "
                          "do not find MXNet")
     if not importlib.util.find_spec("mxnet"):  # else importing it says what is wrong
@@ -82,6 +84,12 @@ def run(arguments):
         cli.complain(f"warning: MXNet cannot be loaded: {reason}")
     options = subprocess._args_from_interpreter_flags()  # as multiprocessing passes them on
     os.execve(sys.executable, [sys.executable, *options, *arguments], inherited(os.environ))
+
+
+def _has_isolating_option(arguments):
+    """Whether -E or -I, perhaps with other letters, is among the options before what is run."""
+    options = itertools.takewhile(lambda word: re.match("-[a-zA-Z]", word), arguments)
+    return any(re.match("-[^WXcm]*[EI]", word) for word in options)
 
 
 @cli.command

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import sys
 import threading
 import time
 
@@ -71,19 +70,20 @@ def join_job():
 
 
 def _wait_for(address, role):
+    from .._support.cli import complain  # here, because few processes wait
+
     start, said = time.monotonic(), False
     place = "{}:{}".format(*address)
     while True:
         try:
             return socket.create_connection(address, timeout=2).close()
-        except OSError as error:
-            reason, waited = error.strerror or error, time.monotonic() - start
+        except (OSError, UnicodeError) as error:  # the latter of names that no host can have
+            reason, waited = getattr(error, "strerror", None) or error, time.monotonic() - start
         if waited > START:
             raise Error(f"DMLC_ROLE is {role!r}, but the job's scheduler has not answered at "
                         f"{place} for {START} seconds ({reason}); start it, or, outside a job, "
                         "run: unset DMLC_ROLE")
         if waited > QUIET and not said:
-            print(f"waiting for the scheduler at {place}, since DMLC_ROLE is {role!r}",
-                  file=sys.stderr, flush=True)
+            complain(f"waiting for the scheduler at {place}, since DMLC_ROLE is {role!r}")
             said = True
         time.sleep(0.1)
