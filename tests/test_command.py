@@ -164,9 +164,11 @@ def test_evaluate_finds_the_recorded_accuracy_and_fails_if_it_is_another(saved, 
     assert f"(recorded: {test_accuracy:.5f})" in printed and errors.count("\n") == 1
     assert re.match(rf"error: {saved}: its training accuracy is 0\.[01]\d+, but "
                     rf"{train_accuracy:.5f} is recorded and its test accuracy is ", errors)
-    checkpoint.save(saved, params, **{**metadata, "train_accuracy": "1", "test_accuracy": [1]})
-    assert main(["evaluate", str(saved)]) == 0
-    assert capsys.readouterr().out.count("(none recorded)") == 2
+    for wrong in {"train_accuracy": "1", "test_accuracy": [1]}, {
+            "train_accuracy": 10**400, "test_accuracy": -1}:
+        checkpoint.save(saved, params, **{**metadata, **wrong})
+        assert main(["evaluate", str(saved)]) == 0
+        assert capsys.readouterr().out.count("(none recorded)") == 2
     checkpoint.save(saved, params[-2:], dataset="glyphs")
     assert main(["evaluate", str(saved)]) == 2
     assert "expected a network with 784 inputs and 10 outputs for glyphs, found 32 and 10" in (
@@ -188,6 +190,9 @@ def test_evaluate_prints_the_published_accuracy_beside_mnists(trained, tmp_path,
     assert re.search(r"^training accuracy: 0\.\d{5} \(none recorded; published for the chapter's "
                      r"settings: 0\.98593 and 0\.98472\)$", printed, re.M)
     assert re.search(r"^test accuracy:     0\.\d{5} \(.*: 0\.9728 and 0\.9728\)$", printed, re.M)
+    checkpoint.save(path, trained, dataset="MNIST", epoch=-20)
+    assert main(["evaluate", path, "--data-dir", str(mnist_dir)]) == 0
+    assert "0.9754 and 0.9751" in capsys.readouterr().out  # after the last epoch
 
 
 @pytest.mark.parametrize("redirection, code, message", [

@@ -212,6 +212,16 @@ def test_fetch_without_a_network_gives_up_in_time_and_names_each_reason_once(
         "127.0.0.1:9, 127.0.0.1:9/b (connection failed)")
 
 
+@pytest.mark.parametrize("password", ["secret", "se/cret", "se@cret", "se cret"])
+def test_no_password_is_printed(monkeypatch, tmp_path, password):
+    monkeypatch.setenv("MLP_MX_MIRROR", f"http://me:{password}@127.0.0.1:9")
+    with pytest.raises(mnist.DownloadError, match=r"Tried: \*\*\*@127.0.0.1:9 \(connection"):
+        mnist.fetch(tmp_path)
+    monkeypatch.setenv("MLP_MX_MIRROR", f"ftp://me:{password}@127.0.0.1")
+    with pytest.raises(InputError, match=r"found 'ftp://\*\*\*@127.0.0.1'"):
+        mnist.fetch(tmp_path)
+
+
 def test_fetch_does_not_wait_for_a_name_server(monkeypatch, tmp_path):
     waiting = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: waiting.wait(20))

@@ -40,5 +40,5 @@ def own_first(public, folder=""):
 
 
 def without_password(text):
-    """Remove the passwords from the URLs in a text."""
-    return re.sub(r"(?<=//)[^/\s@]*(:[^/\s]*)?@", "***@", text)
+    """Remove the passwords from the URLs in a text, even those that are not quoted."""
+    return re.sub("(?<=//).*@", "***@", text, flags=re.DOTALL)

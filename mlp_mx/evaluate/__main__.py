@@ -29,7 +29,7 @@ def _parser():
 
 def _compare(part, measured, saved, published_accuracy):
     """Print an accuracy and those to compare it with; say what is wrong with it, or None."""
-    is_recorded = type(saved) in (int, float)
+    is_recorded = type(saved) in (int, float) and 0 <= saved <= 1
     others = [f"recorded: {saved:.5f}" if is_recorded else "none recorded"]
     if published_accuracy:
         others.append(f"published for the chapter's settings: {published_accuracy}")
@@ -52,7 +52,8 @@ def main(argv=None):
     print(f"{cli.printable(name)}: {loaders[0].num_examples} training and "
           f"{loaders[1].num_examples} test examples, on {ctx}", flush=True)
     saved = metadata if metadata.get("dataset") == name else {}
-    epoch = saved["epoch"] if type(saved.get("epoch")) is int else 9
+    epoch = saved.get("epoch")
+    epoch = epoch if type(epoch) is int and epoch >= 0 else 9
     others = published.after(epoch) if name == "MNIST" else (None, None)
     problems = [_compare(part, evaluate_accuracy(loader, params, relu_net), saved.get(key), other)
                 for part, key, loader, other in zip(
