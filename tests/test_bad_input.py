@@ -13,6 +13,7 @@ import matplotlib
 import pytest
 
 from mlp_mx import checkpoint, model
+from mlp_mx._support import cli
 from mlp_mx._support.files import open_regular
 from mlp_mx.data import mnist
 from mlp_mx.runtime import __main__ as runtime_command
@@ -211,6 +212,10 @@ def test_characters_that_control_a_terminal_do_not_reach_it(capsys, folder):
     checkpoint.save("good.npz", NETWORK, dataset="\033[2J")
     errors, _ = refusal(capsys, "evaluate", ["good.npz"])
     assert r"trained on \x1b[2J; name that folder with --data-dir" in errors
+    for _ in range(2):  # the second replaces the first
+        assert COMMANDS["train"].main(
+            ["--dataset", "glyphs", "--epochs", "1", "--num-hidden", "4", "--save", name]) == 0
+        assert capsys.readouterr().out.endswith(rf"saved as {cli.printable(name)}" + "\n")
 
 
 def test_a_file_larger_than_the_memory_is_named(capsys, monkeypatch):

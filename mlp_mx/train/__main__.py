@@ -129,7 +129,7 @@ def _start(args, ctx, progress):
         (Settings(**given), [], None) if args.resume is None else
         _resumed(args.resume, given, ctx))
     if args.save and not history and os.path.exists(args.save):
-        print(f"{args.save} will be replaced after the first epoch", flush=True)
+        print(cli.printable(f"{args.save} will be replaced after the first epoch"), flush=True)
     load = data.load if args.resume is None else recorded.load_again
     train_data, test_data = load(
         settings.dataset, args.data_dir, batch_size=settings.batch_size, seed=settings.seed,
@@ -201,7 +201,7 @@ def _run(args, ctx, workers):
     print(_summary(recorder.history[-1], name))
     recorder.finish()
     if recorder.model.path:
-        print(f"saved as {recorder.model.path}", flush=True)
+        print(cli.printable(f"saved as {recorder.model.path}"), flush=True)
 
 
 @cli.command
