@@ -41,7 +41,8 @@ def run(file, part, folder):
             try:
                 subprocess.run([*PYTEST, *arguments], cwd=folder, stdout=log,
                                stderr=subprocess.DEVNULL, timeout=SECONDS[1],
-                               env={**os.environ, "MXNET_TEST_SEED": "1", "MXNET_MODULE_SEED": "1"})
+                               env={**os.environ, "MXNET_TEST_SEED": "1", "MXNET_MODULE_SEED": "1",
+                                    "COLUMNS": "250"})
             except subprocess.TimeoutExpired:
                 pass
             log.seek(0)
