@@ -1,4 +1,4 @@
-"""GluonNLP: sentences become batches; BERT learns to tell two kinds apart; an LSTM predicts words."""
+"""GluonNLP: BERT learns to tell two kinds of sentences apart; an LSTM predicts words."""
 import gluonnlp as nlp
 import mxnet as mx
 import numpy as np
