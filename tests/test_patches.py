@@ -7,11 +7,13 @@ imported runs in a process of its own.
 import builtins
 import functools
 import http.server
+import io
 import json
 import pathlib
 import pickle
 import shutil
 import sys
+import tarfile
 import threading
 import types
 import warnings
@@ -244,7 +246,7 @@ def mirror(tmp_path, monkeypatch):
         thread.join()
 
 
-def test_data_sets_come_from_mirrors(mirror, tmp_path, capsys, mnist_dir):
+def test_data_sets_come_from_mirrors(mirror, tmp_path, capsys, mnist_dir, monkeypatch):
     for name in mnist.FILES:
         shutil.copy(mnist_dir / name, mirror)
     assert gluon.data.vision.MNIST(str(tmp_path / "gluon"), train=False)[0][1] == 7
@@ -263,6 +265,44 @@ def test_data_sets_come_from_mirrors(mirror, tmp_path, capsys, mnist_dir):
             load(str(tmp_path / f"{file} here"), train=False)
         assert "secret" not in str(e.value) and "127.0.0.1:9/" in str(e.value)
     assert "UserWarning" in str(e.value) or "RuntimeError" in str(e.value)
+    for name in mnist.FILES:
+        shutil.copy(mnist_dir / name, broken)
+    monkeypatch.setattr(gluon.utils, "check_sha1", lambda path, sha1: True)
+    assert gluon.data.vision.FashionMNIST(str(tmp_path / "fashion"), train=False)[0][1] == 7
+
+
+def _pack(archive, **files):
+    """A tar archive as CIFAR's makers have it: its files are in a folder."""
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(f"cifar-binary/{name}.bin")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+
+def test_cifar_is_unpacked_from_its_makers_archive(mirror, tmp_path, monkeypatch):
+    """Nobody here has the real files; the stand-ins are known by their first byte."""
+    checked = gluon.data.vision.datasets.check_sha1
+    monkeypatch.setattr(gluon.data.vision.datasets, "check_sha1",
+                        lambda path, sha1: pathlib.Path(path).read_bytes()[:1] == b"\7")
+    names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
+    root = tmp_path / "ten"
+    root.mkdir()
+    (root / "cifar-10-binary.tar.gz").write_bytes(b"a download that was cut")
+    (mirror / "cifar10").mkdir()
+    record = b"\7" + b"".join(bytes([value]) * 1024 for value in (1, 2, 3))
+    _pack(mirror / "cifar10" / "cifar-10-binary.tar.gz", **dict.fromkeys(names, record))
+    image, label = gluon.data.vision.CIFAR10(str(root), train=False)[0]
+    assert label == 7 and image.asnumpy()[0, 0].tolist() == [1, 2, 3]
+    assert len(gluon.data.vision.CIFAR10(str(root))) == 5
+    (mirror / "cifar100").mkdir()
+    _pack(mirror / "cifar100" / "cifar-100-binary.tar.gz",
+          train=b"\7\x2a" + bytes(3072), test=b"\7\x2b" + bytes(3072))
+    hundred = gluon.data.vision.CIFAR100(str(tmp_path / "hundred"), fine_label=True, train=False)
+    assert hundred[0][1] == 43
+    monkeypatch.setattr(gluon.data.vision.datasets, "check_sha1", checked)
+    with pytest.raises(Error, match="cifar-10-binary.tar.gz lacks files that gluon knows by SHA-1"):
+        gluon.data.vision.CIFAR10(str(root))
 
 
 def test_what_has_no_mirror_says_so_once(monkeypatch, tmp_path, capsys):

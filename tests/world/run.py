@@ -15,7 +15,9 @@ import venv
 HERE = pathlib.Path(__file__).resolve().parent
 # Without what their metadata requires (old NumPy, say), and with what the job needs.
 PACKAGES = {
+    "d2l": ("d2l==0.17.6", "ipython pandas"),
     "gluoncv": ("gluoncv==0.10.5.post0", "portalocker yacs scipy"),
+    "gluonnlp": ("gluonnlp==0.10.0", ""),
     "gluonts": ("gluonts==0.16.0", "pandas pydantic toolz typing-extensions"),
 }
 

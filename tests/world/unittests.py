@@ -32,6 +32,16 @@ FILES = {
 PYTEST = (sys.executable, "-W", "ignore", "-m", "mlp_mx.runtime", "-m", "pytest", "-W", "ignore",
           "-p", "no:cacheprovider", "--tb=no")
 SECONDS = 60, 300  # for a test, and for a file
+CONFTEST = """
+def pytest_collection_finish(session):  # pytest does not call nose's setupClass, which downloads
+    import cv2, numpy
+    images = [f"data/{number}.jpg" for number in range(16)]
+    for path in images:
+        cv2.imwrite(path, numpy.random.randint(0, 255, (300, 400, 3), dtype="uint8"))
+    for item in session.items:
+        if hasattr(item.cls, "IMAGES"):
+            item.cls.IMAGES = images
+"""
 
 
 def run(file, part, folder):
@@ -41,7 +51,8 @@ def run(file, part, folder):
             try:
                 subprocess.run([*PYTEST, *arguments], cwd=folder, stdout=log,
                                stderr=subprocess.DEVNULL, timeout=SECONDS[1],
-                               env={**os.environ, "MXNET_TEST_SEED": "1", "MXNET_MODULE_SEED": "1"})
+                               env={**os.environ, "MXNET_TEST_SEED": "1", "MXNET_MODULE_SEED": "1",
+                                    "COLUMNS": "250"})
             except subprocess.TimeoutExpired:
                 pass
             log.seek(0)
@@ -63,5 +74,7 @@ def run(file, part, folder):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         tests = shutil.copytree(pathlib.Path(sys.argv[1], "tests", "python"), f"{folder}/a/python")
+        pathlib.Path(tests, "unittest", "data").mkdir()
+        pathlib.Path(tests, "unittest", "conftest.py").write_text(CONFTEST)
         for name in sys.argv[2:] or FILES:
             run(f"test_{name}.py", FILES[name], f"{tests}/unittest")
