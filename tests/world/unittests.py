@@ -72,9 +72,11 @@ def run(file, part, folder):
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:
         tests = shutil.copytree(pathlib.Path(sys.argv[1], "tests", "python"), f"{folder}/a/python")
         pathlib.Path(tests, "unittest", "data").mkdir()
         pathlib.Path(tests, "unittest", "conftest.py").write_text(CONFTEST)
         for name in sys.argv[2:] or FILES:
-            run(f"test_{name}.py", FILES[name], f"{tests}/unittest")
+            run(f"test_{name}.py", FILES.get(name, 1), f"{tests}/unittest")
