@@ -139,7 +139,7 @@ def _start(command, **options):
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None).prctl
         options["preexec_fn"] = lambda: prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    with _refused(f"{first} cannot be run"):
+    with _refused(f"{first!r} cannot be run"):
         return subprocess.Popen([first, *others], stdin=subprocess.DEVNULL, bufsize=0,
                                 start_new_session=True, **options)
 

@@ -126,8 +126,8 @@ def fit(params, train_data, test_data, epochs=10, learning_rate=0.001, net=model
         ``update(params, lr)`` changes parameters in place, as in ``param[:] = …``, given their
         gradients. `mlp_mx.fast.elementwise` makes it faster.
     start_epoch : int, default 0
-        Number of epochs already done. With the parameters from then, training ends bit for bit as
-        if it had not been interrupted.
+        Number of epochs already done. With the parameters from then, training on the same type of
+        processor ends bit for bit as if it had not been interrupted.
     progress : bool, default False
         Show a bar on standard error, if that is a terminal.
 
