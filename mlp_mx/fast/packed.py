@@ -44,8 +44,9 @@ def is_on():
 def place_of(array):
     """Return the layout that an array is packed in, and its number there; if none, (None, 0)."""
     for pack in thread.packs:
-        if pack.layout and id(array) in pack.layout.numbers:
-            return pack.layout, pack.layout.numbers[id(array)]
+        layout = pack.layout
+        if layout and id(array) in layout.numbers:
+            return layout, layout.numbers[id(array)]
     return None, 0
 
 
@@ -166,7 +167,8 @@ class packed(collections.abc.Sequence):
     @property
     def layout(self):
         """The `_Layout`, or None if the parameters are the arrays that were passed."""
-        return self._layout if self._layout and self._layout.is_valid else None
+        layout = self._layout
+        return layout if layout and layout.is_valid else None
 
     @property
     def originals(self):

@@ -11,6 +11,8 @@ __all__ = ["autograd", "gluon", "mx", "nd"]
 class _Lazy:
     """A module with the attributes of MXNet's module of that name."""
 
+    __module__ = "mxnet"  # so `mlp_mx.fast` takes it for what it stands for
+
     def __init__(self, name):
         self._name, self._module = name, None
 

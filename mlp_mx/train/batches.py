@@ -71,8 +71,9 @@ class Seen:
                              "generator can be used only once: pass a list of batches instead")
 
     def __iter__(self):
+        size = len(self.first[1])
         for X, label in itertools.chain([self.first], self._batches):
-            if X.shape == self.first[0].shape:
+            if len(label) == size:
                 self.late = self.num_batches, X, label
             self.num_batches += 1
             self.num_examples += len(label)
@@ -87,10 +88,11 @@ def _checked(batch):
         if len(batch) == 2 and all(isinstance(array, nd.NDArray) for array in batch):
             X, label = (array if type(array) is nd.NDArray else array.as_nd_ndarray()
                         for array in batch)
-            if len(X) and label.shape == X.shape[:1]:
+            shape = X.shape
+            if label.shape == shape[:1] != (0,):
                 return X, label
-            found = f"shapes {X.shape} and {label.shape}"
-            if label.ndim == 2 and label.shape[0] == X.shape[0]:
+            found = f"shapes {shape} and {label.shape}"
+            if label.ndim == 2 and label.shape[0] == shape[0]:
                 found += ("; pass class numbers, label[:, 0]" if label.shape[1] == 1 else
                           "; if the labels are one-hot, pass class numbers, label.argmax(axis=1)")
         elif len(batch) == 2 and all(hasattr(array, "shape") for array in batch):
