@@ -934,6 +934,18 @@ def test_gradients_that_cancel_do_not_keep_a_net_from_being_traced(no_warning):
     own_loop((params, X, label), net=net)
 
 
+def test_the_bias_beside_a_frozen_weight_gets_its_gradient():
+    X, W, b = nd.ones((5, 3)), nd.ones((2, 3)), nd.zeros(2)
+    W.attach_grad(grad_req="null")
+    b.attach_grad()
+    net = fast.traced(lambda X, W, b: nd.FullyConnected(X, W, no_bias=True, num_hidden=2) + b)
+    for _ in range(2):
+        with autograd.record():
+            output = net(X, W, b)
+        output.backward()
+        assert b.grad.asnumpy().tolist() == [5, 5]
+
+
 # Random functions, arguments and requests for gradients
 
 NUM_RANDOM = int(os.environ.get("MLP_MX_RANDOM_CASES", 80))

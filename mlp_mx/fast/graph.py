@@ -32,10 +32,9 @@ class Graph:
     def __init__(self, text, is_recorded):
         symbol = mx.sym.load_json(text)
         self.positions = [int(name) for name in symbol.list_inputs()]
-        flags = [("static_alloc", True)]
-        if not is_recorded:  # without bulking, graphs on two CPU contexts run at the same time
-            flags.append(("forward_bulk_size", 1))
-        self._op = nd.CachedOp(symbol, flags=flags)
+        # Without bulking, graphs on two CPU contexts run at the same time, as in evaluation.
+        flag = ("static_shape", True) if is_recorded else ("forward_bulk_size", 1)
+        self._op = nd.CachedOp(symbol, flags=[("static_alloc", True), flag])
         self.calls, self.next_check = 0, 10
 
     def is_due(self):
@@ -72,6 +71,7 @@ def rewritten(tape, positions, shapes, transposed):
     variables = range(count)
     nodes = [_node("null", f"{position}", []) for position in variables]
     nodes += [_node("transpose", f"{position}.T", [[position, 0, 0]]) for position in variables]
+    packed = {position for position in variables if transposed[position]}
     users = [[] for _ in tape["nodes"]]
     for node in tape["nodes"]:
         for source, *_ in node["inputs"]:
@@ -97,7 +97,7 @@ def rewritten(tape, positions, shapes, transposed):
         places.append(len(nodes))
         nodes.append(
             _product(node["op"], attrs, inputs, shapes)
-            or _biased_product(node["op"], inputs, alone, nodes, shapes)
+            or _biased_product(node["op"], inputs, alone, nodes, shapes, packed)
             or _node(node["op"], f"node{number}", inputs, attrs))
     heads = [[places[source], *rest] for source, *rest in tape["heads"]]
     return json.dumps({"nodes": nodes, "arg_nodes": [*variables], "heads": heads,
@@ -120,14 +120,18 @@ def _product(op, attrs, inputs, shapes):
     return _node("FullyConnected", f"dot{position}", [X, [position, 0, 0]], attrs)
 
 
-def _biased_product(op, inputs, alone, nodes, shapes):
-    """Replace the sum of a ``FullyConnected`` without a bias and a variable by one with a bias."""
+def _biased_product(op, inputs, alone, nodes, shapes, packed):
+    """Replace the sum of a ``FullyConnected`` without a bias and a variable by one with a bias.
+
+    Only that of a packed weight, whose gradient is computed in any case: without, oneDNN's gradient
+    of the bias is wrong.
+    """
     if op != "broadcast_add":
         return None
     for product, bias in (0, 1), (1, 0):
         node, position = nodes[inputs[product][0]], inputs[bias][0]
         if (node["op"] == "FullyConnected" and node["attrs"].get("no_bias") == "True"
-                and alone[product] and position < len(shapes)
+                and node["inputs"][1][0] in packed and alone[product] and position < len(shapes)
                 and f"{shapes[position]}" == f"({node['attrs']['num_hidden']},)"):
             return _node("FullyConnected", f"{node['name']}+{position}",
                          [*node["inputs"], inputs[bias]], {**node["attrs"], "no_bias": "False"})
