@@ -11,7 +11,6 @@ from . import transform
 
 __all__ = ["ArrayLoader", "check_batches"]
 
-GATHERED = 500000  # numbers gathered at a time, 2 MB
 CHUNK = 160000  # numbers converted at a time, because temporary arrays would be large
 
 
@@ -93,16 +92,12 @@ class ArrayLoader(gluon.data.DataLoader):
         if self._seed is not None:
             # RandomState, because NumPy promises that its stream never changes.
             np.random.RandomState([self._seed, self._epoch]).shuffle(order)
-        # One copy to the device, then slices: a copy per batch would cost a fifth of an epoch. For
-        # the same reason, examples are gathered for several batches at once, if they are small.
+        # One copy to the device, then slices: a copy per batch would cost a fifth of an epoch.
         order = nd.array(order, self.data.context, dtype=np.int32)
-        size = self.batch_size * max(1, GATHERED // (self.batch_size * self.data[0].size))
-        for start in range(0, self.num_examples, size):
-            rows = order[start:start + size]
-            data, label = nd.take(self.data, rows), nd.take(self.label, rows)
-            for begin in range(0, len(rows), self.batch_size):
-                end = begin + self.batch_size
-                yield data[begin:end], label[begin:end]
+        label = nd.take(self.label, order)
+        for start in range(0, self.num_examples, self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            yield nd.take(self.data, order[rows]), label[rows]
 
     def in_order(self, batch_size):
         """Yield ``(data, label)`` without shuffling and without copying."""
