@@ -20,6 +20,8 @@ class Graph:
         In MXNet's JSON; the variables are named by their positions in the list.
     is_recorded : bool
         Whether gradients will pass through it.
+    size : int
+        How many numbers the arrays have that are given for one call only.
 
     Attributes
     ----------
@@ -29,13 +31,13 @@ class Graph:
         How often it was executed, and when it is compared with its function again.
     """
 
-    def __init__(self, text, is_recorded):
+    def __init__(self, text, is_recorded, size):
         symbol = mx.sym.load_json(text)
         self.positions = [int(name) for name in symbol.list_inputs()]
         # Without bulking, graphs on two CPU contexts run at the same time, as in evaluation.
         flag = ("static_shape", True) if is_recorded else ("forward_bulk_size", 1)
         self._op = nd.CachedOp(symbol, flags=[("static_alloc", True), flag])
-        self.calls, self.next_check = 0, 10
+        self.size, self.calls, self.next_check = size, 0, 10
 
     def is_due(self):
         """Whether its next call is the 10th, the 100th, …, which are compared."""

@@ -23,7 +23,8 @@ __all__ = ["checking", "traced"]
 TOLERANCE = 1e-3
 GRADIENT_TOLERANCE, OF_THE_LARGEST = 3e-2, 1e-5
 MANY = 8  # graphs of one function, from which on each must have been executed as often
-AHEAD = 4  # calls, after which Python waits for the result of as many calls before
+AHEAD = 3000000  # numbers in arguments; after so many, Python waits for an earlier result,
+CALLS_AHEAD = 256  # and at the latest after so many calls
 DIFFERENT = ("gives different results as a graph, as functions that draw random numbers or change "
              "their arguments do")
 _warned = weakref.WeakSet()
@@ -95,7 +96,7 @@ class _Graphs(threading.local):
         self._function = function
         self._surroundings = Surroundings(function)
         self._graphs = {}
-        self._num_calls = 0
+        self._num_calls = self._num_ahead = 0
         self._is_as_written = False
         self._under_way = None
 
@@ -107,7 +108,9 @@ class _Graphs(threading.local):
         """The function's result, by a graph if there can be one."""
         self._num_calls += 1
         result = self._computed(args, kwargs)
-        if self._num_calls % AHEAD == 0:
+        self._num_ahead += AHEAD // CALLS_AHEAD
+        if self._num_ahead >= AHEAD:
+            self._num_ahead = 0
             self._keep_pace(result)
         return result
 
@@ -126,6 +129,7 @@ class _Graphs(threading.local):
                 graph = self._graphs[call.key] = call.trace()
             elif graph.is_due() or thread.checking:
                 call.compare(graph)
+            self._num_ahead += graph.size
             return call.execute(graph)
         except Untraceable as reason:
             self._is_as_written = True
@@ -137,6 +141,7 @@ class _Graphs(threading.local):
         """The function's own result, from the arrays that were passed."""
         arrays = [*self._surroundings.arrays]
         _mapped([args, kwargs], arrays.append)
+        self._num_ahead += sum(array.size for array in arrays)
         uses_packed = any(place_of(array)[0] for array in arrays)
         for pack in thread.packs:
             # A network comes first in a step; what comes later without them is a loss.
@@ -335,7 +340,8 @@ class _Call:
         positions = {name: position for position, name in reversed([*enumerate(names)])}
         text = rewritten(tape, positions, [variable.shape for variable in variables],
                          self._transposed())
-        return Graph(text, self.key[0])
+        size = sum(array.size for array, (layout, _) in zip(variables, self._places) if not layout)
+        return Graph(text, self.key[0], size)
 
     def _transposed(self):
         return [layout is not None and layout.transposed[number]
