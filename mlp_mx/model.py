@@ -161,8 +161,10 @@ def predict(X, params, net=net):
     NDArray, float32, shape (batch,)
         Class indices.
     """
-    scale = 255 if getattr(X, "dtype", None) == np.uint8 else 1
+    are_pixels = getattr(X, "dtype", None) == np.uint8
     if not isinstance(X, nd.NDArray):
         X = nd.array(X, params[0].context)
-    X = X.flatten().astype("float32") / scale
+    X = X.flatten().astype("float32", copy=False)
+    if are_pixels:
+        X = X / 255
     return nd.argmax(computed(net_of_params(net), X, params), axis=1)

@@ -240,6 +240,7 @@ class _Layout:
         self._has_gradients, self._elsewhere = False, {}
 
     def _attach_gradients(self):
+        """Let the values have gradients like the arrays that were passed; evaluation needs none."""
         self._has_gradients = True
         with autograd.pause():
             self._grad_reqs = _grad_reqs(self._originals)

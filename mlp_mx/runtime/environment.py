@@ -1,4 +1,4 @@
-"""Environment variables that MXNet reads: wrong ones end the process, or make it wait for ever.
+"""Environment variables that MXNet reads: wrong ones end the process, or make it wait forever.
 
 Nothing here needs NumPy or any other package.
 """
