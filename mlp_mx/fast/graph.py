@@ -27,6 +27,8 @@ class Graph:
     ----------
     positions : list of int
         Those of the arrays that it uses.
+    num_arrays : int
+        How long the list must be.
     calls, next_check : int
         How often it was executed, and when it is compared with its function again.
     """
@@ -34,6 +36,7 @@ class Graph:
     def __init__(self, text, is_recorded, size):
         symbol = mx.sym.load_json(text)
         self.positions = [int(name) for name in symbol.list_inputs()]
+        self.num_arrays = 1 + max(self.positions, default=-1)
         # Without bulking, graphs on two CPU contexts run at the same time, as in evaluation.
         flag = ("static_shape", True) if is_recorded else ("forward_bulk_size", 1)
         self._op = nd.CachedOp(symbol, flags=[("static_alloc", True), flag])

@@ -234,8 +234,9 @@ class _Layout:
             if param.grad is not None:
                 param._fresh_grad = False
         with autograd.pause():
-            self._whole = self._flat(originals)
+            self._whole = nd.empty((1, sum(param.size for param in originals)), self.context)
             self.values = self._parts(self._whole)
+            self._fill(self.values, originals)
         self._grad_reqs = ["null"] * len(originals)
         self._has_gradients, self._elsewhere = False, {}
 
@@ -245,19 +246,18 @@ class _Layout:
         with autograd.pause():
             self._grad_reqs = _grad_reqs(self._originals)
             self._whole.attach_grad()
-            self._whole.grad[:] = self._flat([
-                nd.zeros_like(param) if param.grad is None else param.grad
-                for param in self._originals])
             grads = self._parts(self._whole.grad)
+            self._fill(grads, [param.grad for param in self._originals])
         for number, req in enumerate(self._grad_reqs):
             if req == "null":  # With a weight of "null", oneDNN's gradient of the bias is wrong.
                 grads[number] = nd.zeros_like(grads[number])
         autograd.mark_variables(self.values, grads, [
             "write" if req == "null" else req for req in self._grad_reqs])
 
-    def _flat(self, arrays):
-        parts = [array.T if mark else array for array, mark in zip(arrays, self.transposed)]
-        return nd.concat(*[part.reshape((1, -1)) for part in parts], dim=1)
+    def _fill(self, parts, arrays):
+        for part, array, mark in zip(parts, arrays, self.transposed):
+            if array is not None:
+                (array.T if mark else array).copyto(part)
 
     def _parts(self, whole):
         sizes = [int(np.prod(shape)) for shape in self._shapes]
@@ -362,16 +362,22 @@ def _grad_reqs(params):
     other = nd.zeros_like(params[0])  # there may be no other variable to differentiate by
     other.attach_grad()
     with autograd.record():
-        same = [nd.identity(param) for param in [*active, other]]
+        firsts = [_first(param) for param in [*active, other]]
     grads = [param.grad for param in active]
-    autograd.backward(same, [2 * nd.ones_like(array) for array in same])
+    autograd.backward(firsts, [2 * nd.ones_like(first) for first in firsts])
+    results = nd.concat(*[_first(grad).reshape(-1) for grad in [*grads, other]], dim=0).asnumpy()
     found = {}
-    for param, grad, (before, is_fresh) in zip(active, grads, kept):
-        req = {1: "null", 2: "write", 3: "add"}[float(grad.reshape(-1)[0].asscalar())]
-        grad[:] = before
+    for param, grad, (before, is_fresh), result in zip(active, grads, kept, results):
+        req = {1: "null", 2: "write", 3: "add"}[result]
+        before.copyto(grad)
         if req == "null":  # which MXNet has forgotten
             param.attach_grad(grad_req=req)
         else:
             param._fresh_grad = is_fresh
         found[id(param)] = req
     return [found.get(id(param), "null") for param in params]
+
+
+def _first(array):
+    """An array's first number, as an array of as many dimensions."""
+    return nd.slice(array, begin=(0,) * array.ndim, end=(1,) * array.ndim)

@@ -96,7 +96,7 @@ class _Graphs(threading.local):
         self._function = function
         self._surroundings = Surroundings(function)
         self._graphs = {}
-        self._num_calls = self._num_ahead = 0
+        self._num_ahead = 0
         self._is_as_written = False
         self._under_way = None
 
@@ -106,7 +106,6 @@ class _Graphs(threading.local):
 
     def compute(self, args, kwargs):
         """The function's result, by a graph if there can be one."""
-        self._num_calls += 1
         result = self._computed(args, kwargs)
         self._num_ahead += AHEAD // CALLS_AHEAD
         if self._num_ahead >= AHEAD:
@@ -121,9 +120,10 @@ class _Graphs(threading.local):
             call = _Call(self._function, self._surroundings, args, kwargs)
             graph = self._graphs.get(call.key)
             if graph is None:
-                if len(self._graphs) >= MANY and self._num_calls < MANY * len(self._graphs):
+                num_calls = sum(graph.calls for graph in self._graphs.values())
+                if len(self._graphs) >= MANY and num_calls < MANY * len(self._graphs):
                     self._warn(f"was called with {len(self._graphs) + 1} combinations of shapes "
-                               f"and values in {self._num_calls} calls, so new combinations run "
+                               f"and values in {num_calls + 1} calls, so new combinations run "
                                "as written")
                     return self._as_written(args, kwargs)
                 graph = self._graphs[call.key] = call.trace()
@@ -200,8 +200,8 @@ class _Call:
         self._args, self._kwargs = args, kwargs
         self._arrays, self._places = [], []  # for each array, its layout and its number in that
         self.key = (
-            autograd.is_recording(), autograd.is_training(), self._describe(args),
-            self._describe(kwargs), surroundings.token(),
+            autograd.is_recording(), autograd.is_training(), tuple(map(self._describe, args)),
+            self._describe(kwargs) if kwargs else None, surroundings.token(),
             *[pack.layout and pack.layout.token for pack in thread.packs])
         self._num_arguments = len(self._arrays)
 
@@ -231,28 +231,39 @@ class _Call:
         self._arrays.append(array)
         self._places.append((layout, number))
 
-    def _add_surroundings(self):
-        """Add the arrays that the function may have from elsewhere, such as globals."""
-        elsewhere = {id(array): array for array in [*self._surroundings.arrays, *[
-            original for pack in thread.packs for original in pack.originals]]}
-        for array in elsewhere.values():
-            if type(array) is nd.NDArray and array.grad is not None:
+    def _add_surroundings(self, graph=None):
+        """Add the arrays that the function may have from elsewhere, such as globals.
+
+        For a graph, parameters are left out that it does not use.
+        """
+        self._add_others(self._surroundings.arrays)
+        if graph is None or graph.num_arrays > len(self._arrays):
+            for pack in thread.packs:
+                self._add_others(pack.originals)
+
+    def _add_others(self, arrays):
+        known = {*map(id, self._arrays[self._num_arguments:])}
+        for array in arrays:
+            if id(array) not in known and type(array) is nd.NDArray and array.grad is not None:
+                known.add(id(array))
                 self._add(array, *place_of(array))
 
     def execute(self, graph):
         """The graph's result, on the device of the first argument."""
-        if max(graph.positions, default=0) >= len(self._arrays):
-            self._add_surroundings()
-        places = [self._places[position] for position in graph.positions]
+        if graph.num_arrays > len(self._arrays):
+            self._add_surroundings(graph)
         given = [self._arrays[position] for position in graph.positions]
-        ctx = next((array.context for array, (layout, _) in zip(given, places) if not layout), None)
-        values = {layout: layout.used(ctx, self.key[0])
-                  for layout in {layout for layout, _ in places} if layout}
-        for index, (layout, number) in enumerate(places):
-            if layout:
-                given[index] = values[layout][number]
-            elif graph.positions[index] >= self._num_arguments:
-                given[index] = given[index].as_in_context(ctx)
+        places = [self._places[position] for position in graph.positions]
+        layouts = {layout for layout, _ in places if layout}
+        if layouts or graph.num_arrays > self._num_arguments:
+            ctx = next((array.context for array, (layout, _) in zip(given, places) if not layout),
+                       None)
+            values = {layout: layout.used(ctx, self.key[0]) for layout in layouts}
+            for index, (layout, number) in enumerate(places):
+                if layout:
+                    given[index] = values[layout][number]
+                elif graph.positions[index] >= self._num_arguments:
+                    given[index] = given[index].as_in_context(ctx)
         graph.calls += 1
         return graph(given)
 
@@ -278,7 +289,7 @@ class _Call:
         if graph.is_due():
             graph.next_check *= 10
         try:
-            with self._recorded() as (result, variables, before):
+            with self._recorded(graph) as (result, variables, before):
                 self._verify(graph, result, variables, before)
         except Untraceable:
             raise Untraceable(f"gives different results from its graph in {where} (results since "
@@ -289,7 +300,7 @@ class _Call:
             array.wait_to_read()  # or raise the error of what was computed before
 
     @contextlib.contextmanager
-    def _recorded(self):
+    def _recorded(self, graph=None):
         """Yield the function's result, the variables that it got, and what they were before.
 
         The function gets copies of its arguments. Whatever it changes is restored at the end.
@@ -297,7 +308,7 @@ class _Call:
         for pack in thread.packs:
             if pack.layout:
                 pack.layout.write_back()
-        self._add_surroundings()
+        self._add_surroundings(graph)
         home = self._arrays[-1].context  # a parameter's, if there is one
         is_training = autograd.is_training()
         with autograd.pause(train_mode=is_training):
@@ -311,7 +322,7 @@ class _Call:
             finally:
                 for variable, value in zip(variables[self._num_arguments:],
                                            before[self._num_arguments:]):
-                    variable[:] = value
+                    value.copyto(variable)
 
     def _result(self, variables):
         """Return what the function computes; raise an `InputError` if its arguments do not fit."""
@@ -353,24 +364,33 @@ class _Call:
         It is given what the variables were before, and must leave it as the function left them.
         """
         is_recorded, transposed = self.key[0], self._transposed()
+
+        def turned(array, position):
+            return array.T if transposed[position] else array
+
         copy = _variable if is_recorded else nd.NDArray.copy
-        given = [copy(array.T if mark else array) for array, mark in zip(before, transposed)]
+        used = {position: copy(turned(before[position], position)) for position in graph.positions}
         with autograd.record(train_mode=self.key[1]) if is_recorded else contextlib.nullcontext():
-            results = [graph([given[position] for position in graph.positions]), result]
+            results = [graph([*used.values()]), result]
         _check_alike([results], TOLERANCE)
-        _check_alike([(new.T if mark else new, variable)
-                      for new, variable, mark in zip(given, variables, transposed)], TOLERANCE)
+        after = [turned(used[position], position) if position in used else old
+                 for position, old in enumerate(before)]
+        _check_alike(zip(after, variables), TOLERANCE)
         if is_recorded:
-            kept = [(variable.grad.copy(), variable._fresh_grad) for variable in variables]
-            for variable in variables:
+            surroundings = variables[self._num_arguments:]
+            kept = [(variable.grad.copy(), variable._fresh_grad) for variable in surroundings]
+            for variable in surroundings:
                 variable.grad[:] = 0  # to which those of grad_req "add" are added
             # Different weights, since gradients of a plain sum may cancel, as those of softmax do.
             weights = nd.cos(nd.arange(result.size, ctx=result.context)).reshape(result.shape)
             autograd.backward(results, [weights, weights])
-            gradients = [(new.grad.T if mark else new.grad, variable.grad.copy())
-                         for new, variable, mark in zip(given, variables, transposed)
-                         if variable._fresh_grad]  # not of grad_req "null"
-            for variable, (grad, is_fresh) in zip(variables, kept):
+            gradients = [
+                (turned(used[position].grad, position) if position in used
+                 else nd.zeros_like(variable), variable.grad.copy())
+                for position, variable in enumerate(variables)
+                if variable._fresh_grad  # not of grad_req "null"
+                or position in used and position < self._num_arguments]
+            for variable, (grad, is_fresh) in zip(surroundings, kept):
                 variable.grad[:], variable._fresh_grad = grad, is_fresh
             _check_alike(gradients, GRADIENT_TOLERANCE, OF_THE_LARGEST)
 
