@@ -1,4 +1,4 @@
-"""The chapter's training: the optimizer, the evaluation metric and the training loop.
+"""The chapter's training: the training loop, the evaluation metric, and the optimizer, `SGD`.
 
 Everything else is wrapped around what goes into the loops: `batches` around the data, `fast` around
 functions and parameters. `hints` checks before and after an epoch.
@@ -15,6 +15,7 @@ from . import batches, hints
 from .arguments import check_arguments, check_network
 from .epochs import Epoch, lazily
 from .hints import DivergenceError
+from .optimizer import SGD
 
 __all__ = ["DivergenceError", "Epoch", "SGD", "evaluate_accuracy", "fit", "train_epoch"]
 
@@ -23,21 +24,35 @@ def __dir__():
     return __all__
 
 
-@fast.elementwise
-def SGD(params, lr):
-    """Take one step of stochastic gradient descent, in place.
+def train_epoch(params, train_data, learning_rate, net=model.net,
+                loss=model.softmax_cross_entropy, update=SGD, num_outputs=10):
+    """Pass over the training data once, with one update per batch: the chapter's inner loop.
 
     Parameters
     ----------
-    params : list of NDArray
-        With gradients attached and computed. Those without a gradient are not changed.
-    lr : float
-        Learning rate.
+    params, learning_rate, net, loss, update
+        As for `fit`. For speed, use `fast.traced` functions and `fast.packed` parameters.
+    train_data : iterable of (data, label)
+        float32 NDArrays on the parameters' device, of shapes (batch, …) and (batch,).
+    num_outputs : int, default 10
+        Number of classes.
+
+    Returns
+    -------
+    float
+        The sum of the losses of all examples, in nats.
     """
-    for param in params:
-        grad = param.grad
-        if grad is not None:  # not of grad_req "null"
-            fast.add_scaled(param, -lr, grad)  # param[:] = param - lr * param.grad, at once
+    cumulative_loss = 0
+    for data, label in train_data:
+        data = data.reshape((len(data), -1))
+        label_one_hot = nd.one_hot(label, num_outputs)
+        with autograd.record():
+            output = net(data, params)
+            losses = loss(output, label_one_hot)
+        losses.backward()
+        update(params, learning_rate)
+        cumulative_loss += nd.sum(losses)
+    return float(cumulative_loss.asscalar())
 
 
 def evaluate_accuracy(data_iterator, params, net=model.net):
@@ -65,39 +80,6 @@ def evaluate_accuracy(data_iterator, params, net=model.net):
             numerator += nd.sum(predictions == label)
             denominator += len(label)
     return int(numerator.asscalar()) / denominator
-
-
-def train_epoch(params, train_data, learning_rate, net=model.net,
-                loss=model.softmax_cross_entropy, update=SGD, num_outputs=10):
-    """Pass over the training data once, with one update per batch: the chapter's inner loop.
-
-    To make it fast, use `mlp_mx.fast.traced` functions and `mlp_mx.fast.packed` parameters.
-
-    Parameters
-    ----------
-    params, learning_rate, net, loss, update
-        As for `fit`.
-    train_data : iterable of (data, label)
-        float32 NDArrays on the parameters' device, of shapes (batch, …) and (batch,).
-    num_outputs : int, default 10
-        Number of classes.
-
-    Returns
-    -------
-    float
-        The sum of the losses of all examples, in nats.
-    """
-    cumulative_loss = 0
-    for data, label in train_data:
-        data = data.reshape((len(data), -1))
-        label_one_hot = nd.one_hot(label, num_outputs)
-        with autograd.record():
-            output = net(data, params)
-            losses = loss(output, label_one_hot)
-        losses.backward()
-        update(params, learning_rate)
-        cumulative_loss += nd.sum(losses)
-    return float(cumulative_loss.asscalar())
 
 
 @lazily

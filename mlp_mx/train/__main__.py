@@ -1,5 +1,6 @@
 """``python -m mlp_mx.train``: train as the chapter does; save, log, draw and resume."""
 
+import argparse
 import contextlib
 import inspect
 import math
@@ -31,9 +32,10 @@ class Settings(NamedTuple):
 
 
 DEFAULTS = Settings()
-LIMITS = {  # the least and the largest value
-    "epochs": (1, 10**6), "batch_size": (1, 10**6), "learning_rate": (1e-12, 1e6),
-    "num_hidden": (1, 16384), "weight_scale": (0, 1e6), "seed": (0, 2**32 - 1),
+NUMBERS = {  # as functions of what was typed
+    "epochs": cli.number(1, 10**6, int), "batch_size": cli.number(1, 10**6, int),
+    "learning_rate": cli.number(1e-12, 1e6), "num_hidden": cli.number(1, 16384, int),
+    "weight_scale": cli.number(0, 1e6), "seed": cli.number(0, 2**32 - 1, int),
 }
 
 
@@ -47,10 +49,8 @@ def _parser():
         parser.add_argument(name, help=text, **options)
 
     def add_setting(name, text, **options):
-        default = getattr(DEFAULTS, name)
-        if name in LIMITS:
-            options["type"] = cli.number(*LIMITS[name], type(default))
-        add(f"--{name.replace('_', '-')}", f"{text} (default: {default})", **options)
+        add(f"--{name.replace('_', '-')}", f"{text} (default: {getattr(DEFAULTS, name)})",
+            type=NUMBERS.get(name), **options)
 
     parser.add_shared("--ctx")
     add_setting("dataset", "mnist; glyphs (digits drawn from fonts); idx (four files in MNIST's "
@@ -78,14 +78,21 @@ def _saved_run(path, metadata):
     """The settings and the history that a saved model's metadata have, if all of it is valid."""
     settings, history = Settings(*map(metadata.get, Settings._fields)), metadata.get("history")
     if not (isinstance(settings.dataset, str) and settings.dataset
-            and all(type(value) is type(getattr(DEFAULTS, name)) and least <= value <= largest
-                    for name, (least, largest) in LIMITS.items()
-                    for value in [getattr(settings, name)])
+            and all(_is_accepted(name, getattr(settings, name)) for name in NUMBERS)
             and isinstance(history, list) and history
             and all(_is_record(one, epoch) for epoch, one in enumerate(history))):
         raise InputError(f"--resume {path}: expected a model saved by python -m mlp_mx.train "
                          "--save, found one without a valid record of its run; use another model")
     return settings, history
+
+
+def _is_accepted(name, value):
+    """Whether this, from a file, is a number that the option of that name takes, too."""
+    try:
+        return (type(value) is type(getattr(DEFAULTS, name))
+                and NUMBERS[name](repr(value)) == value)
+    except argparse.ArgumentTypeError:
+        return False
 
 
 def _is_record(record, epoch):
