@@ -53,35 +53,43 @@ def by_setting(runs):
     for settings in runs:
         for name, value in settings:
             values[name].add(value)
-    varied = sorted(name for name in values if len(values[name]) > 1 and name != "seed")
+    names = sorted(name for name in values if len(values[name]) > 1 and name != "seed")
     groups = defaultdict(list)
     for settings, epochs in runs.items():
         settings = dict(settings)
-        groups[", ".join(settings.get(name, "–") for name in varied)].append(epochs)
-    for label, group in groups.items():
+        groups[tuple(settings.get(name, "–") for name in names)].append(epochs)
+    for setting, group in groups.items():
         epochs = sorted(set.intersection(*map(set, group)))
         if not epochs:
-            raise InputError(f"{label}: expected epochs that all seeds have in common, found none")
-        groups[label] = epochs, np.array([[run[epoch] for epoch in epochs] for run in group])
-    return ", ".join(varied).replace("_", " "), groups
+            raise InputError(f"{text(names, setting)}: expected epochs that all seeds have in "
+                             "common, found none")
+        groups[setting] = epochs, np.array([[run[epoch] for epoch in epochs] for run in group])
+    return names, groups
+
+
+def text(names, setting):
+    """A setting in words, such as "batch size 64, learning rate 0.001"."""
+    pairs = [f"{name.replace('_', ' ')} {value}" for name, value in zip(names, setting)]
+    return ", ".join(pairs) or "all runs"
 
 
 def draw(names, groups):
     """Draw loss and test accuracy by epoch: a line per setting, a band from seed to seed."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panels = figure.subplots(1, 2)
-    for number, (label, (epochs, results)) in enumerate(groups.items()):
+    for number, (setting, (epochs, results)) in enumerate(groups.items()):
         color = COLORS[number % len(COLORS)]
         style = ("-", "--", ":")[number // len(COLORS) % 3]
         for axes, values in zip(panels, results.transpose(2, 0, 1)):
-            axes.plot(epochs, values.mean(axis=0), style, color=color, label=label, marker="o",
-                      markersize=4)
+            axes.plot(epochs, values.mean(axis=0), style, color=color, label=", ".join(setting),
+                      marker="o", markersize=4)
             axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color,
                               alpha=0.2, linewidth=0)
     plot.finish(panels[0], "training loss (nats per example)", "log")
     plot.finish(panels[1], "test accuracy", "percent")
     if names:  # beside the axes, whatever the number of settings and the length of their names
-        figure.legend(*panels[0].get_legend_handles_labels(), title=names, frameon=False,
+        figure.legend(*panels[0].get_legend_handles_labels(),
+                      title=", ".join(names).replace("_", " "), frameon=False,
                       loc="outside right upper", alignment="left")
     return figure
 
@@ -98,8 +106,8 @@ def main(argv=None):
     if os.path.realpath(args.out) in map(os.path.realpath, args.logs):
         raise InputError(f"--out would overwrite the log {args.out}; name another file")
     names, groups = by_setting(read_runs(args.logs))
-    for label, (epochs, results) in groups.items():
-        print(f"{f'{names} {label}' if names else 'all runs'}: test accuracy "
+    for setting, (epochs, results) in groups.items():
+        print(f"{text(names, setting)}: test accuracy "
               f"{100 * results[:, -1, 1].mean():.2f}% after epoch {epochs[-1]}, "
               f"{len(results)} seed{'s' * (len(results) > 1)}")
     plot.save(draw(names, groups), args.out)
