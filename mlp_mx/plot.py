@@ -143,7 +143,7 @@ def learning_curves(epochs, losses, train_accuracies, test_accuracies, published
     finish(left, "loss (nats per example)", "log" if max(losses) > 10 * min(losses) else "linear")
     finish(right, "accuracy", "percent")
     for axes in (left, right):
-        axes.legend(frameon=False)
+        axes.legend(edgecolor="none", framealpha=1)  # no grid behind the text
     return figure
 
 
