@@ -83,25 +83,36 @@ class Seen:
 
 def _checked(batch):
     """Return a batch as two NDArrays; raise an `InputError` if it is something else."""
+    if _are(nd.NDArray, batch):
+        X, label = (array if type(array) is nd.NDArray else array.as_nd_ndarray()
+                    for array in batch)
+        if label.shape == X.shape[:1] != (0,):
+            return X, label
+    raise InputError("expected batches (data, label), NDArrays of shapes (n, …) and (n,) with n at "
+                     f"least 1, found {_found(batch)}")
+
+
+def _are(kind, batch):
+    return (isinstance(batch, (list, tuple)) and len(batch) == 2
+            and isinstance(batch[0], kind) and isinstance(batch[1], kind))
+
+
+def _found(batch):
+    """What a batch is that is no pair of NDArrays that fit, and what to do."""
+    if _are(nd.NDArray, batch):
+        X, label = (array.shape for array in batch)
+        cure = ""
+        if len(label) == 2 and label[0] == X[0]:
+            cure = ("; pass class numbers, label[:, 0]" if label[1] == 1 else
+                    "; if the labels are one-hot, pass class numbers, label.argmax(axis=1)")
+        return f"shapes {X} and {label}{cure}"
     found = type(batch).__name__
     if isinstance(batch, (list, tuple)):
         found = f"({', '.join(type(one).__name__ for one in batch)})"
-        if len(batch) == 2 and all(isinstance(array, nd.NDArray) for array in batch):
-            X, label = (array if type(array) is nd.NDArray else array.as_nd_ndarray()
-                        for array in batch)
-            shape = X.shape
-            if label.shape == shape[:1] != (0,):
-                return X, label
-            found = f"shapes {shape} and {label.shape}"
-            if label.ndim == 2 and label.shape[0] == shape[0]:
-                found += ("; pass class numbers, label[:, 0]" if label.shape[1] == 1 else
-                          "; if the labels are one-hot, pass class numbers, label.argmax(axis=1)")
-        elif len(batch) == 2 and all(hasattr(array, "shape") for array in batch):
-            found += OF_ARRAYS
-    elif hasattr(batch, "shape"):  # a row of an array, instead of a batch
-        found += OF_ARRAYS
-    raise InputError("expected batches (data, label), NDArrays of shapes (n, …) and (n,) with n at "
-                     f"least 1, found {found}")
+        is_of_arrays = len(batch) == 2 and all(hasattr(array, "shape") for array in batch)
+    else:
+        is_of_arrays = hasattr(batch, "shape")  # a row of an array, instead of a batch
+    return found + (OF_ARRAYS if is_of_arrays else "")
 
 
 def _on_device(batches, ctx):
