@@ -6,6 +6,7 @@ import os
 import pathlib
 import pty
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -17,7 +18,7 @@ import textwrap
 import pytest
 
 import small_run
-from mlp_mx import __version__, checkpoint, data
+from mlp_mx import __version__, checkpoint, data, model
 from mlp_mx.__main__ import main
 from mlp_mx.data import mnist
 from mlp_mx.runtime import nd
@@ -31,6 +32,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 AS_A_USER = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
 
 
+@pytest.mark.slow
 def test_a_run_with_a_home_and_data_that_nobody_can_write_to(tmp_path, mnist_dir):
     home, work, shared = folders = [tmp_path / name for name in ("home", "work", "shared")]
     for folder in folders:
@@ -59,19 +61,25 @@ def test_a_run_with_a_home_and_data_that_nobody_can_write_to(tmp_path, mnist_dir
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="this is root")
-@pytest.mark.parametrize("option", ["save", "log", "plot"])
-def test_without_permission_nothing_is_trained(tmp_path, option):
-    suffix = {"save": "npz", "log": "jsonl", "plot": "png"}[option]
-    kept, folder = tmp_path / f"kept.{suffix}", tmp_path / "folder"
-    kept.touch(0o444)
+def test_without_permission_nothing_is_trained(tmp_path):
+    paths, folder = [], tmp_path / "folder"
+    for option, suffix in ("save", "npz"), ("log", "jsonl"), ("plot", "png"):
+        kept = tmp_path / f"kept.{suffix}"
+        kept.touch(0o444)
+        paths += [(option, kept), (option, folder / f"new.{suffix}")]
     folder.mkdir(0o555)
-    for path in kept, folder / f"new.{suffix}":
-        result = subprocess.run(
-            [*(AS_A_USER if os.geteuid() == 0 else []), *small_run.COMMAND, f"--{option}", path],
-            capture_output=True, text=True, timeout=60)
-        assert (result.returncode, result.stdout) == (2, "")
-        assert result.stderr == f"error: {path} cannot be written: Permission denied\n"
-    assert {*tmp_path.iterdir()} == {kept, folder} and not [*folder.iterdir()]
+    program = ("import sys; from mlp_mx.train.__main__ import main; "
+               "codes = [main([*line.split(' ', 1), '--dataset', 'glyphs']) "
+               "for line in sys.argv[1:]]; sys.exit(2 if codes == 6 * [2] else str(codes))")
+    result = subprocess.run(
+        [*(AS_A_USER if os.geteuid() == 0 else []), sys.executable, "-c", program,
+         *(f"--{option} {path}" for option, path in paths)],
+        capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        f"error: {path} cannot be written: Permission denied" for _, path in paths]
+    assert {*tmp_path.iterdir()} == {folder, *(path for _, path in paths[::2])}
+    assert not [*folder.iterdir()]
 
 
 @pytest.mark.parametrize("option, default", [
@@ -125,13 +133,17 @@ def test_what_is_no_command_is_said_in_one_line(python, arguments, message):
 
 
 def test_the_readmes_python_runs(mnist_loaders, monkeypatch, capsys):
-    """The chapter in Python, by its own loop and by `fit`, with one epoch for ten."""
+    """The chapter in Python, by its own loop and by `fit`, in one epoch of fewer, larger steps."""
     blocks = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)",
                         (ROOT / "README.rst").read_text())[:2]
     code = "".join(map(textwrap.dedent, blocks))
     code, count = re.subn(r"(epochs=|range\()10\b", r"\g<1>1", code)
     assert count == 2
-    monkeypatch.setattr(data, "load", lambda *arguments, **options: mnist_loaders)
+    code, count = re.subn(r"\b0\.001\b", "0.005", code)
+    assert count == 2
+    few = [data.ArrayLoader(loader.data[:number], loader.label[:number], 64, 0, "MNIST")
+           for loader, number in zip(mnist_loaders, (12800, 2000))]
+    monkeypatch.setattr(data, "load", lambda *arguments, **options: few)
     exec(code, {"__name__": "readme"})
     by_loop, by_fit = (float(line.split()[-1]) for line in capsys.readouterr().out.splitlines())
     assert 0.8 < by_loop < 0.95 and abs(by_fit - by_loop) < 2e-3
@@ -179,27 +191,35 @@ def test_evaluate_finds_the_recorded_accuracy_and_fails_if_it_is_another(saved, 
     assert f"test accuracy:     {nines:.5f} (none" in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_evaluate_prints_the_published_accuracy_beside_mnists(trained, tmp_path, mnist_dir, capsys):
-    path = str(tmp_path / "model.npz")
-    checkpoint.save(path, trained, dataset="MNIST", epoch=8)
-    assert main(["evaluate", path, "--data-dir", str(mnist_dir)]) == 0
+def test_evaluate_prints_the_published_accuracy_beside_mnists(
+    mnist_loaders, monkeypatch, tmp_path, capsys
+):
+    def load(*arguments, **options):
+        assert arguments == ("mnist", "folder")
+        return mnist_loaders
+
+    monkeypatch.setattr(data, "load", load)
+    path, params = str(tmp_path / "model.npz"), model.init_params(num_hidden=8)
+    checkpoint.save(path, params, dataset="MNIST", epoch=8)
+    assert main(["evaluate", path, "--data-dir", "folder"]) == 0
     printed = capsys.readouterr().out
     assert printed.splitlines()[0] == (
         "MNIST: 60000 training and 10000 test examples, on cpu(0)")
     assert re.search(r"^training accuracy: 0\.\d{5} \(none recorded; published for the chapter's "
                      r"settings: 0\.98593 and 0\.98472\)$", printed, re.M)
     assert re.search(r"^test accuracy:     0\.\d{5} \(.*: 0\.9728 and 0\.9728\)$", printed, re.M)
-    checkpoint.save(path, trained, dataset="MNIST", epoch=-20)
-    assert main(["evaluate", path, "--data-dir", str(mnist_dir)]) == 0
+    checkpoint.save(path, params, dataset="MNIST", epoch=-20)
+    assert main(["evaluate", path, "--data-dir", "folder"]) == 0
     assert "0.9754 and 0.9751" in capsys.readouterr().out  # after the last epoch
 
 
 @pytest.mark.parametrize("redirection, code, message", [
     (" | head -1; exit ${PIPESTATUS[0]}", 128 + signal.SIGPIPE, b""),
     (" >/dev/full", 1, b"error: standard output: No space left on device\n")])
-def test_evaluate_in_pipes(saved, redirection, code, message):
-    arguments = f"['evaluate', {str(saved)!r}]"
+def test_evaluate_in_pipes(tmp_path, redirection, code, message):
+    path = tmp_path / "model.npz"
+    checkpoint.save(path, model.init_params(num_hidden=8), dataset="glyphs")
+    arguments = f"['evaluate', {str(path)!r}]"
     program = (f"import small_run; small_run.glyphs.load = lambda *a: small_run.SPLITS; "
                f"from mlp_mx.__main__ import main; raise SystemExit(main({arguments}))")
     result = subprocess.run(f'{sys.executable} -c "{program}"{redirection}', shell=True,
@@ -225,15 +245,21 @@ def test_a_closed_pipe_ends_the_run_without_a_traceback_and_keeps_the_model(tmp_
     assert checkpoint.load(tmp_path / "model.npz")[1]["epoch"] >= 0
 
 
-def test_a_log_on_a_disk_that_fills_is_not_cut_silently(tmp_path):
+def test_a_log_on_a_disk_that_fills_is_not_cut_silently(tmp_path, few_glyphs, capsys):
     """Of four lines, some 270 bytes each, three and a part fit into the 1024 bytes."""
-    command = " ".join(map(str, [*small_run.COMMAND, "--epochs", 4, "--log", tmp_path / "log"]))
-    result = subprocess.run(f"ulimit -f 1; exec {command}", shell=True, executable="/bin/bash",
-                            capture_output=True, text=True, timeout=60)
-    problem = f"{tmp_path / 'log'} cannot be written: File too large\n"
-    assert (result.returncode, result.stderr) == (1, f"warning: {problem}error: {problem}")
-    assert result.stdout.count("Epoch") == 4
-    assert [line["epoch"] for line in record.read(tmp_path / "log")] == [0, 1, 2]
+    path = tmp_path / "log"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+    try:
+        code = train_command.main(["--dataset", "glyphs", "--num-hidden", "64", "--epochs", "4",
+                                   "--log", str(path)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    printed, errors = capsys.readouterr()
+    problem = f"{path} cannot be written: File too large\n"
+    assert (code, errors) == (1, f"warning: {problem}error: {problem}")
+    assert printed.count("Epoch") == 4
+    assert [line["epoch"] for line in record.read(path)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("line", [
