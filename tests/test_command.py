@@ -68,13 +68,14 @@ def test_without_permission_nothing_is_trained(tmp_path):
         kept.touch(0o444)
         paths += [(option, kept), (option, folder / f"new.{suffix}")]
     folder.mkdir(0o555)
-    program = ("import sys; from mlp_mx.train.__main__ import main; "
+    program = ("import sys, small_run; small_run.glyphs.load = lambda *a: small_run.SPLITS; "
+               "from mlp_mx.train.__main__ import main; "
                "codes = [main([*line.split(' ', 1), '--dataset', 'glyphs']) "
                "for line in sys.argv[1:]]; sys.exit(2 if codes == 6 * [2] else str(codes))")
     result = subprocess.run(
         [*(AS_A_USER if os.geteuid() == 0 else []), sys.executable, "-c", program,
          *(f"--{option} {path}" for option, path in paths)],
-        capture_output=True, text=True, timeout=60)
+        cwd=ROOT / "tests", capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.splitlines() == [
         f"error: {path} cannot be written: Permission denied" for _, path in paths]
