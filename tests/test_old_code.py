@@ -51,7 +51,7 @@ if __name__ == "__main__":
     best = np.Inf
     net = gluon.nn.Dense(1, use_bias=False, in_units=2)
     net.initialize(mx.init.Zero())
-    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.1})
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.8})
     for epoch in range(args.epochs):
         with autograd.record():
             loss = gluon.loss.L2Loss()(net(nd.array(data[mask])), nd.array(label[mask]))
@@ -79,15 +79,16 @@ def old(tmp_path):
 
 
 def test_script_of_2018_trains_with_a_spawned_child(old, python):
-    result = python("-W", "ignore", *RUN, old / "train.py", "--epochs", 300)
+    result = python("-W", "ignore", *RUN, old / "train.py", "--epochs", 40)
     assert (result.stdout, result.stderr, result.returncode) == (
         "3.0 float64 True 0 True\n", "", 0)
 
 
 @pytest.mark.slow
 def test_children_of_all_kinds_find_mxnet_and_old_names(tmp_path, python):
+    """Except a spawned one, which the script of 2018 has."""
     (tmp_path / "pools.py").write_text(textwrap.dedent("""\
-        import concurrent.futures, multiprocessing, os, subprocess, sys
+        import concurrent.futures, multiprocessing, subprocess, sys
         import numpy as np
 
         def work(number):
@@ -98,15 +99,13 @@ def test_children_of_all_kinds_find_mxnet_and_old_names(tmp_path, python):
             return float(array.sum().asscalar())
 
         if __name__ == "__main__":
-            for method in multiprocessing.get_all_start_methods():
+            for method in sys.argv[1:]:
                 context = multiprocessing.get_context(method)
                 with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
                     print(method, list(pool.map(work, [2, 3])))
             code = ("import mxnet as mx, numpy as np; "
                     "print(np.float(mx.nd.ones(4).sum().asscalar()))")
             print(subprocess.check_output([sys.executable, "-c", code]).decode(), end="")
-            sys.stdout.flush()
-            os.system(sys.executable + " -c '" + code + "'")
             try:
                 import joblib
             except ImportError:
@@ -115,11 +114,11 @@ def test_children_of_all_kinds_find_mxnet_and_old_names(tmp_path, python):
                 array = __import__("mxnet").nd.ones(5)
                 print(joblib.Parallel(2)([joblib.delayed(total)(array)]))
         """))
-    result = python("-W", "ignore", *RUN, tmp_path / "pools.py")
-    lines = result.stdout.splitlines()
-    assert lines[:5] == [f"{method} [2.0, 3.0]" for method in
-                         multiprocessing.get_all_start_methods()] + ["4.0", "4.0"], result.stderr
-    assert lines[5:] == (["[5.0]"] if importlib.util.find_spec("joblib") else [])
+    methods = [method for method in multiprocessing.get_all_start_methods() if method != "spawn"]
+    result = python("-W", "ignore", *RUN, tmp_path / "pools.py", *methods)
+    assert result.stdout.splitlines() == [
+        *(f"{method} [2.0, 3.0]" for method in methods), "4.0",
+        *(["[5.0]"] if importlib.util.find_spec("joblib") else [])], result.stderr
     assert (result.stderr, result.returncode) == ("", 0)
 
 
