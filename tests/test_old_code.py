@@ -128,9 +128,9 @@ def test_pytest_runs_tests_of_old_code(tmp_path, python):
         "import numpy as np\nimport mxnet as mx\n\n\ndef test_ones():\n"
         "    assert np.float(mx.nd.ones(2).sum().asscalar()) == 2 and np.Inf > 0\n")
     options = ("-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path)
-    if importlib.util.find_spec("xdist"):
-        options = ("-n", "1", *options)
-    for start in ((*RUN, "-m", "pytest"), ("-m", "pytest", "-p", "mlp_mx.runtime")):
+    in_a_process_of_its_own = ("-n", "1") if importlib.util.find_spec("xdist") else ()
+    for start in ((*RUN, "-m", "pytest"),
+                  ("-m", "pytest", "-p", "mlp_mx.runtime", *in_a_process_of_its_own)):
         result = python(*start, *options)
         assert result.returncode == 0 and "1 passed" in result.stdout, result.stdout
 
