@@ -243,9 +243,10 @@ def test_a_slow_mirror_is_waited_for_as_long_as_it_sends(server, monkeypatch):
     monkeypatch.setattr(download, "SECONDS", 0.3)
     monkeypatch.setattr(download, "LEAST", 1)
     monkeypatch.setattr(download, "CHUNK", 1)
-    body = FILES[FIRST]
+    body = bytes(range(60))  # a byte every 20 ms
+    monkeypatch.setitem(FILES, "short", body)
     start = time.monotonic()
-    assert download.get(f"{server.url}/trickle/{FIRST}", len(body)) == body
+    assert download.get(f"{server.url}/trickle/short", len(body)) == body
     assert time.monotonic() - start > 1  # several times SECONDS
 
 

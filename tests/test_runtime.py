@@ -244,7 +244,9 @@ def test_load_gives_up_on_a_job_without_a_scheduler(importing, monkeypatch, role
 
 
 @pytest.mark.parametrize("role, signum", [
-    ("worker", signal.SIGINT), ("worker", signal.SIGTERM), ("server", signal.SIGINT)])
+    ("worker", signal.SIGINT), ("server", signal.SIGINT),
+    pytest.param("worker", signal.SIGTERM, marks=pytest.mark.slow),
+])
 def test_signals_end_what_waits_for_a_job(role, signum):
     """At an address where something other than a scheduler answers, and waits forever."""
     with socket.create_server(("127.0.0.1", 0)) as server:
