@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mlp_mx import InputError, data, model, runtime, train
-from mlp_mx.data import glyphs, mnist
+from mlp_mx.data import ArrayLoader, glyphs, mnist
 
 # Shells start background jobs with SIGINT ignored, and nohup does so with SIGHUP; tests send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,14 +40,15 @@ def mnist_dir():
 @pytest.fixture(scope="session")
 def mnist_loaders(mnist_dir):
     """MNIST's training and test data, which no test changes."""
-    return data.load("mnist", mnist_dir)
+    return data.load("auto", mnist_dir)
 
 
 @pytest.fixture(scope="session")
 def trained(mnist_loaders):
-    """The chapter's network after one epoch on MNIST, which no test changes."""
-    params = model.init_params(seed=0)
-    next(train.fit(params, *mnist_loaders, learning_rate=0.002))
+    """The chapter's network after 300 steps on MNIST, 93% right; no test changes it."""
+    train_data, params = mnist_loaders[0], model.init_params(weight_scale=0.05, seed=0)
+    part = ArrayLoader(train_data.data[:19200], train_data.label[:19200])
+    next(train.fit(params, part, part.in_order(64), epochs=1, learning_rate=0.005))
     return params
 
 
