@@ -1,5 +1,6 @@
 """What the tests share: MNIST, a trained network, and processes for what is set at start-up."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -13,6 +14,12 @@ from mlp_mx.data import ArrayLoader, glyphs, mnist
 # Shells start background jobs with SIGINT ignored, and nohup does so with SIGHUP; tests send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_finish():
+    """Let no garbage collection look at modules again; gluon asks for one with each loader."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):
