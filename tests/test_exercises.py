@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlp_mx import fast, model, train
 from mlp_mx.data import ArrayLoader
 
 NOTEBOOK = pathlib.Path(__file__).parents[1] / "examples" / "exercises.ipynb"
@@ -40,27 +39,15 @@ def answers():
         cell_before = text
 
 
-def fit(params, train_data, test_data, epochs, learning_rate=0.001, net=model.net,
-        update=train.SGD):
-    """The last epoch of `mlp_mx.train.fit`, after others in which nothing is evaluated."""
-    traced, loss = fast.traced(net), fast.traced(model.softmax_cross_entropy)
-    with fast.packed(params, update) as working:
-        for epoch in range(epochs - 1):
-            train_data.set_epoch(epoch)
-            train.train_epoch(working, train_data, learning_rate, traced, loss, update)
-    return train.fit(params, train_data, test_data, epochs, learning_rate, net, update=update,
-                     start_epoch=epochs - 1)
-
-
 @pytest.fixture(scope="module")
-def namespace(mnist_dir):
+def namespace(mnist_dir, fit_and_evaluate_last):
     """What the notebook's first cell defines, on MNIST."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLP_MX_DATA", str(mnist_dir))
         names = {}
         exec(SETUP, names)
     assert names["train_data"].name == "MNIST"
-    return {**names, "train": types.SimpleNamespace(fit=fit)}
+    return {**names, "train": types.SimpleNamespace(fit=fit_and_evaluate_last)}
 
 
 def test_every_exercise_has_a_cell_and_an_answer():
