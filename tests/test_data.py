@@ -49,8 +49,8 @@ def test_array_loader_order_depends_on_seed_and_epoch_alone():
     assert labels(straight_to_2) == orders[2]
 
 
-def test_load_yields_what_gluons_own_loader_yields(mnist_dir):
-    train_data, test_data = data.load("auto", mnist_dir)
+def test_load_yields_what_gluons_own_loader_yields(mnist_dir, mnist_loaders):
+    train_data, test_data = mnist_loaders
     for loader_, is_train, num_examples in (train_data, True, 60000), (test_data, False, 10000):
         assert (loader_.name, loader_.num_examples) == ("MNIST", num_examples)
         mnist = gluon.data.vision.MNIST(str(mnist_dir), is_train)

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlp_mx import model, train
 from mlp_mx.data import ArrayLoader
 
 NOTEBOOK = pathlib.Path(__file__).parents[1] / "examples" / "exercises.ipynb"
@@ -40,23 +39,15 @@ def answers():
         cell_before = text
 
 
-def fit(params, train_data, test_data, net=model.net, **options):
-    """`mlp_mx.train.fit`, but testing on all images only after the last epoch."""
-    few = ArrayLoader(test_data.data[:64], test_data.label[:64])
-    for record in train.fit(params, train_data, few, net=net, **options):
-        pass
-    yield record._replace(test_accuracy=train.evaluate_accuracy(test_data, params, net))
-
-
 @pytest.fixture(scope="module")
-def namespace(mnist_dir):
+def namespace(mnist_dir, fit_and_evaluate_last):
     """What the notebook's first cell defines, on MNIST."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLP_MX_DATA", str(mnist_dir))
         names = {}
         exec(SETUP, names)
     assert names["train_data"].name == "MNIST"
-    return {**names, "train": types.SimpleNamespace(fit=fit)}
+    return {**names, "train": types.SimpleNamespace(fit=fit_and_evaluate_last)}
 
 
 def test_every_exercise_has_a_cell_and_an_answer():
@@ -104,8 +95,9 @@ def test_answers_print_what_the_notebook_says(namespace, capsys, request, code, 
     is_compared = re.search(rf"\[({COMPARED})", request.node.name)
     names = dict(namespace)
     if not is_compared:
-        whole = names["train_data"]
-        names["train_data"] = ArrayLoader(whole.data[:640], whole.label[:640], seed=0)
+        for name in "train_data", "test_data":
+            whole = namespace[name]
+            names[name] = ArrayLoader(whole.data[:640], whole.label[:640], seed=0)
     # The notebook's functions once more, with the `fit` and the images of `names`.
     exec(SETUP[SETUP.index("def run"):] + "\n" + code, names)
     number = r"\d+\.\d+"

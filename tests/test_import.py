@@ -334,6 +334,10 @@ def test_load_tells_damage_from_what_it_does_not_read(tmp_path):
         checkpoint.load(path)
     nd.save(str(path), {"W1": nd.ones((2, 2)), "b1": nd.ones(2)})
     content = path.read_bytes()
+    on_cpu = struct.pack("<qqii", 2, 2, 1, 0)  # shape and device; a type follows
+    path.write_bytes(content.replace(on_cpu + struct.pack("<i", 0), on_cpu + struct.pack("<i", 12)))
+    with pytest.raises(checkpoint.CheckpointError, match="not damaged, but .* type code 12"):
+        checkpoint.load(path)  # bfloat16
     for damaged_content, reason in [
         (b"", "it begins with b'', unlike"), (b"<html>" * 9, "it begins with b'<html><h', unlike"),
         (content[:-1], "it ends too early"), (content + b"1", "does not end where"),
