@@ -158,13 +158,13 @@ def test_compare_runs_draws_a_line_for_each_setting(example, tmp_path):
 
 def test_the_legend_of_many_settings_stays_beside_the_axes():
     names = runpy.run_path(str(ROOT / "examples" / "compare_runs.py"))
-    settings = [f"0.{number}, 256, a data set with a long name" for number in range(1, 9)]
+    settings = [(f"0.{number}", "256", "a data set with a long name") for number in range(1, 9)]
     groups = {setting: ([0, 1], np.full((2, 2, 2), 0.5)) for setting in settings}
-    figure = names["draw"]("learning rate, num hidden, dataset", groups)
+    figure = names["draw"](["learning_rate", "num_hidden", "dataset"], groups)
     figure.draw_without_rendering()
     legend, = figure.legends
     box = legend.get_window_extent()
-    assert [text.get_text() for text in legend.texts] == settings
+    assert [text.get_text() for text in legend.texts] == [*map(", ".join, settings)]
     assert 0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1
     assert not any(axes.get_tightbbox().overlaps(box) for axes in figure.axes)
 
