@@ -115,6 +115,12 @@ def test_diverging_training_stops_after_the_epoch():
         next(train.fit(model.init_params(seed=0), batches[2:], batches))
 
 
+def test_epochs_after_the_published_ones_are_compared_with_the_last_of_them():
+    assert published.after(1)[1] == "0.9287 and 0.9244"
+    assert published.after(9) == published.after(10) == published.after(99) == (
+        "0.98763 and 0.98743", "0.9754 and 0.9751")
+
+
 @pytest.mark.slow
 def test_ten_epochs_on_glyphs_reach_what_the_readme_says(fit_and_evaluate_last):
     """The regression test for machines without MNIST: 97.90%, the mean of three seeds."""
