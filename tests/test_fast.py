@@ -505,6 +505,18 @@ def test_the_memory_of_a_dropped_function_is_freed():
     assert resident_megabytes() - before < 130  # each has 9, and the system keeps what is freed
 
 
+@pytest.mark.parametrize("size, fewest, most", [(10 ** 6, 9, 11), (10, 0, 1)])
+def test_python_runs_ahead_of_the_device_by_few_megabytes(size, fewest, most, monkeypatch):
+    traced, X = fast.traced(lambda X: X * 2), nd.ones(size)
+    waits, wait = [], nd.NDArray.wait_to_read
+    for _ in range(11):  # one of which is compared
+        traced(X)
+    monkeypatch.setattr(nd.NDArray, "wait_to_read", lambda array: waits.append(wait(array)))
+    for _ in range(30):
+        traced(X)
+    assert fewest <= len(waits) <= most  # one for three million numbers
+
+
 def run_in_thread(function):
     found = []
     thread = threading.Thread(target=lambda: found.append(function()), daemon=True)
