@@ -321,6 +321,17 @@ def test_other_losses_get_no_hint(loss):
                 net=lambda X, params: model.softmax(relus(X, params)))
 
 
+def test_a_trained_network_may_become_a_little_worse():
+    params = init(64, 32, 10)
+    list(train.fit(params, loader(), loader(), epochs=5, learning_rate=0.005, net=relus))
+    before = train.evaluate_accuracy(loader(), params, relus)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        *_, last = train.fit(params, loader(), loader(), epochs=20, learning_rate=-1e-6, net=relus,
+                             start_epoch=5)
+    assert 0.5 < last.train_accuracy < before
+
+
 def test_fit_that_nobody_iterates_over_says_so():
     epochs = train.fit(init(64, 10), loader(), loader(), net=relus)
     assert "0 done" in repr(epochs)

@@ -60,10 +60,17 @@ class First:
             self._computed(params, *batch)
 
     def look_again(self, params, num_batches):
-        """Compute the loss of the batch again, once, after the epoch with the 900th batch."""
+        """Compute the loss of the batch again, once, after the epoch with the 900th batch.
+
+        It counts only if most of the batch is misclassified: what was learned before, in a run that
+        is resumed, may not get better still.
+        """
         self._num_batches += num_batches
         if self.loss_now is None and self._num_batches >= ENOUGH_BATCHES:
-            self.loss_now = _mean(self._computed(params, *self._batch)[1], len(self._batch[1]))
+            output, losses = self._computed(params, *self._batch)
+            _, label = self._batch
+            right = nd.mean(nd.argmax(output, axis=1) == label).asscalar()
+            self.loss_now = math.nan if right > 0.5 else _mean(losses, len(label))
 
     def fell(self):
         """Whether the loss has fallen, as far as is known; call this only once."""
