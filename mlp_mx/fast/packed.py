@@ -238,7 +238,7 @@ class _Layout:
             self.values = self._parts(self._whole)
             self._fill(self.values, originals)
         self._grad_reqs = ["null"] * len(originals)
-        self._has_gradients, self._elsewhere = False, {}
+        self._has_gradients, self._is_updated, self._elsewhere = False, False, {}
 
     def _attach_gradients(self):
         """Let the values have gradients like the arrays that were passed; evaluation needs none."""
@@ -288,7 +288,7 @@ class _Layout:
 
     def updated(self):
         """A list of the flat array, for an update that will change it."""
-        self.is_used = False
+        self.is_used, self._is_updated = False, True
         self._elsewhere.clear()
         return [self._whole]
 
@@ -297,7 +297,8 @@ class _Layout:
         with autograd.pause():
             for param, value, req, mark in zip(
                     self._originals, self.values, self._grad_reqs, self.transposed):
-                (value.T if mark else value).copyto(param)
+                if self._is_updated:  # not after an evaluation
+                    (value.T if mark else value).copyto(param)
                 if req != "null":
                     (value.grad.T if mark else value.grad).copyto(param.grad)
 
