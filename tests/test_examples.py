@@ -90,6 +90,7 @@ def test_own_digit_reads_the_three_that_it_draws(example_on_trained):
     assert width > 3 * height  # four steps
 
 
+@pytest.mark.slow
 def test_misclassified_prints_and_draws(example, trained, few, monkeypatch):
     asked = []
     monkeypatch.setattr(data, "load", lambda *args, **_: asked.append(args[0]) or few)

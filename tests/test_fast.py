@@ -487,6 +487,7 @@ def resident_megabytes():
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="no /proc")
+@pytest.mark.slow
 def test_the_memory_of_a_dropped_function_is_freed():
     def one(big):
         def own(X):
