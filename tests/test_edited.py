@@ -399,6 +399,22 @@ def test_batches_of_other_types_become_float32(dtype):
         expected, [(X.astype("float32"), label) for X, label in batches], relus), rel=1e-5)
 
 
+class Doubles(data.ArrayLoader):
+    """A loader of one's own that yields what the package's never does."""
+
+    def __iter__(self):
+        return ((X.astype("float64"), label.astype("int32")) for X, label in super().__iter__())
+
+
+def test_batches_of_a_loader_are_prepared_if_it_is_another_or_its_data_are():
+    X, label = loader().data[:128], loader().label[:128]
+    same, changed = (data.ArrayLoader(X, label, BATCH) for _ in range(2))
+    changed.data = X.astype("float64")
+    losses = [fit_one(init(64, 10), batches, net=relus).loss
+              for batches in (same, changed, Doubles(X, label, BATCH))]
+    assert losses[1:] == 2 * losses[:1]
+
+
 def test_a_gluon_block_trains_as_a_net():
     nets = [gluon.nn.HybridSequential() for _ in range(2)]
     for net in nets:

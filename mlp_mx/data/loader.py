@@ -99,6 +99,12 @@ class ArrayLoader(gluon.data.DataLoader):
             rows = slice(start, start + self.batch_size)
             yield nd.take(self.data, order[rows]), label[rows]
 
+    def is_ready_on(self, ctx):
+        """Whether all batches are sure to be float32 on a device; a subclass's may be others."""
+        return type(self) is ArrayLoader and all(
+            type(array) is nd.NDArray and array.dtype == np.float32 and array.context == ctx
+            for array in (self.data, self.label))
+
     def in_order(self, batch_size):
         """Yield ``(data, label)`` without shuffling and without copying."""
         for start in range(0, self.num_examples, batch_size):

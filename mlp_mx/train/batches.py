@@ -26,7 +26,7 @@ def for_training(train_data, params, epoch, progress=False):
     if hasattr(train_data, "set_epoch"):
         train_data.set_epoch(epoch)
     shown = steps(train_data, progress, desc=f"epoch {epoch}", unit="batch")
-    return Seen(_on_device(map(_checked, shown), params[0].context), "train")
+    return Seen(_prepared(shown, train_data, params[0].context), "train")
 
 
 def for_evaluation(data_iterator, params, net):
@@ -34,10 +34,10 @@ def for_evaluation(data_iterator, params, net):
 
     MXNet computes on two CPU contexts at the same time.
     """
-    if hasattr(data_iterator, "in_order"):
-        data_iterator = data_iterator.in_order(EVALUATION_BATCH)
-    ctx = params.originals[0].context
-    seen = Seen(_on_device(map(_checked, steps(data_iterator, show=False)), ctx), "evaluate")
+    source, ctx = data_iterator, params.originals[0].context
+    if hasattr(source, "in_order"):
+        data_iterator = source.in_order(EVALUATION_BATCH)
+    seen = Seen(_prepared(steps(data_iterator, show=False), source, ctx), "evaluate")
     X, label = seen.first
     output = net(X.copy().reshape((len(X), -1)), params)  # a copy, since it may be changed
     num_outputs = num_outputs_of(output, label, net)
@@ -79,6 +79,13 @@ class Seen:
             self.num_batches += 1
             self.num_examples += num_examples
             yield X, label
+
+
+def _prepared(batches, source, ctx):
+    """Batches as float32 NDArrays on a device, checked unless their source makes no others."""
+    if hasattr(source, "is_ready_on") and source.is_ready_on(ctx):
+        return batches
+    return _on_device(map(_checked, batches), ctx)
 
 
 def _checked(batch):
