@@ -216,7 +216,8 @@ def test_evaluate_prints_the_published_accuracy_beside_mnists(
 
 @pytest.mark.parametrize("redirection, code, message", [
     (" | head -1; exit ${PIPESTATUS[0]}", 128 + signal.SIGPIPE, b""),
-    (" >/dev/full", 1, b"error: standard output: No space left on device\n")])
+    pytest.param(" >/dev/full", 1, b"error: standard output: No space left on device\n",
+                 marks=pytest.mark.slow)])
 def test_evaluate_in_pipes(tmp_path, redirection, code, message):
     path = tmp_path / "model.npz"
     checkpoint.save(path, model.init_params(num_hidden=8), dataset="glyphs")

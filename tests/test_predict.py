@@ -46,7 +46,7 @@ SOFT_SHADOW = 1 - 0.4 / (1 + np.exp(np.linspace(-20, 20, 300)))[:, None, None]
 @pytest.mark.parametrize("options", [
     pytest.param({}, id="dark"),
     pytest.param({"ink": 75, "paper": 200, "light": LIGHT_FROM_THE_RIGHT, "noise": 12},
-                 id="photographed"),
+                 id="photographed", marks=pytest.mark.slow),
     pytest.param({"ink": 60, "paper": 210, "light": SOFT_SHADOW, "noise": 5}, id="shadowed",
                  marks=pytest.mark.slow),
     pytest.param({"ink": (30, 50, 170), "part": 0.25}, id="small", marks=pytest.mark.slow),
