@@ -413,6 +413,9 @@ def test_batches_of_a_loader_are_prepared_if_it_is_another_or_its_data_are():
     losses = [fit_one(init(64, 10), batches, net=relus).loss
               for batches in (same, changed, Doubles(X, label, BATCH))]
     assert losses[1:] == 2 * losses[:1]
+    same.label = label[:100]
+    with pytest.raises(InputError, match=r"found shapes \(128, 8, 8, 1\) and \(100,\)"):
+        train.evaluate_accuracy(same, init(64, 10), relus)
 
 
 def test_a_gluon_block_trains_as_a_net():

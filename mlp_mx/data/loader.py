@@ -100,10 +100,14 @@ class ArrayLoader(gluon.data.DataLoader):
             yield nd.take(self.data, order[rows]), label[rows]
 
     def is_ready_on(self, ctx):
-        """Whether all batches are sure to be float32 on a device; a subclass's may be others."""
+        """Whether all batches are sure to be float32 on a device, with a label for each example.
+
+        Those of a subclass may be others, and so may those of arrays that were assigned later.
+        """
         return type(self) is ArrayLoader and all(
             type(array) is nd.NDArray and array.dtype == np.float32 and array.context == ctx
-            for array in (self.data, self.label))
+            for array in (self.data, self.label)
+        ) and self.label.shape == self.data.shape[:1] == (self.num_examples,)
 
     def in_order(self, batch_size):
         """Yield ``(data, label)`` without shuffling and without copying."""
