@@ -50,22 +50,22 @@ def mnist_loaders(mnist_dir):
     return data.load("auto", mnist_dir)
 
 
-def _fit_and_evaluate_last(params, train_data, test_data, epochs, learning_rate=0.001,
-                           net=model.net, update=train.SGD):
-    """As `mlp_mx.train.fit`, but only the last epoch is evaluated."""
-    traced, loss = fast.traced(net), fast.traced(model.softmax_cross_entropy)
-    with fast.packed(params, update) as working:
-        for epoch in range(epochs):
-            train_data.set_epoch(epoch)
-            total = train.train_epoch(working, train_data, learning_rate, traced, loss, update)
-    yield train.Epoch(epoch, total / train_data.num_examples,
-                      train.evaluate_accuracy(train_data, params, net),
-                      train.evaluate_accuracy(test_data, params, net), seconds=0)
-
-
 @pytest.fixture(scope="session")
 def fit_and_evaluate_last():
-    return _fit_and_evaluate_last
+    """As `mlp_mx.train.fit`, but only the last epoch is evaluated."""
+
+    def fit(params, train_data, test_data, epochs, learning_rate=0.001, net=model.net,
+            update=train.SGD):
+        traced, loss = fast.traced(net), fast.traced(model.softmax_cross_entropy)
+        with fast.packed(params, update) as working:
+            for epoch in range(epochs):
+                train_data.set_epoch(epoch)
+                total = train.train_epoch(working, train_data, learning_rate, traced, loss, update)
+        yield train.Epoch(epoch, total / train_data.num_examples,
+                          train.evaluate_accuracy(train_data, params, net),
+                          train.evaluate_accuracy(test_data, params, net), seconds=0)
+
+    return fit
 
 
 @pytest.fixture(scope="session")

@@ -442,6 +442,24 @@ def test_random_numbers_of_python_are_noticed_at_a_later_comparison():
             traced(X)
 
 
+def test_a_gradient_that_stops_is_noticed_at_a_later_comparison(monkeypatch):
+    def own(X, W):
+        return X * (W.detach() if os.environ.get("MLP_MX_TEST_STOP") else W)
+
+    X, W = numbers(1, 2), numbers(3, 4)
+    X.attach_grad()
+    W.attach_grad()
+    traced = fast.traced(own)
+    with autograd.record():
+        traced(X, W)
+    monkeypatch.setenv("MLP_MX_TEST_STOP", "1")
+    with pytest.warns(UserWarning, match="different results from its graph in batch 7"):
+        with fast.checking("batch 7"), autograd.record():
+            result = traced(X, W)
+    result.backward()
+    assert_alike([X.grad, W.grad], [numbers(3, 4), numbers(0, 0)])
+
+
 def test_what_agrees_is_compared_ever_more_rarely(no_warning):
     calls, executed = collections.deque(), collections.deque()
 

@@ -90,7 +90,7 @@ def _prepared(batches, source, ctx):
 
 def _checked(batch):
     """Return a batch as two NDArrays; raise an `InputError` if it is something else."""
-    if _are(nd.NDArray, batch):
+    if _is_pair(batch):
         X, label = (array if type(array) is nd.NDArray else array.as_nd_ndarray()
                     for array in batch)
         if label.shape == X.shape[:1] != (0,):
@@ -99,14 +99,15 @@ def _checked(batch):
                      f"least 1, found {_found(batch)}")
 
 
-def _are(kind, batch):
+def _is_pair(batch):
+    """Whether a batch is two NDArrays."""
     return (isinstance(batch, (list, tuple)) and len(batch) == 2
-            and isinstance(batch[0], kind) and isinstance(batch[1], kind))
+            and isinstance(batch[0], nd.NDArray) and isinstance(batch[1], nd.NDArray))
 
 
 def _found(batch):
     """What a batch is that is no pair of NDArrays that fit, and what to do."""
-    if _are(nd.NDArray, batch):
+    if _is_pair(batch):
         X, label = (array.shape for array in batch)
         cure = ""
         if len(label) == 2 and label[0] == X[0]:
